@@ -1,0 +1,37 @@
+#ifndef LB_CONTROL_H
+#define LB_CONTROL_H
+#include "common/board.h"
+#include "common/config.h"
+#include <stddef.h>
+/*
+ * The one door for changes: it owns the configuration, builds generations,
+ * hands them to health and the workers, and ends drainings. Main thread alone.
+ * A change has reached every worker when its call returns.
+ */
+struct control;
+struct generation;
+struct instance;
+
+enum control_code { CONTROL_OK, CONTROL_NOT_FOUND, CONTROL_BAD_REQUEST, CONTROL_CONFLICT, CONTROL_FAILED };
+struct control_error {
+    char message[512];          /* for people; names what was found and what was expected */
+};
+
+enum control_code control_register(struct control *control, const char *balancer, const char *const *ids, size_t count, struct control_error *error);
+/* Drains if the balancer's draining is on; the instance is listed until its work has ended. */
+enum control_code control_deregister(struct control *control, const char *balancer, const char *const *ids, size_t count, struct control_error *error);
+enum control_code control_health_check(struct control *control, const char *balancer, const struct config_health_change *change, struct control_error *error);
+enum control_code control_set_admin(struct control *control, const char *balancer, const char *id, enum slot_admin admin, struct control_error *error);
+
+/* The one in force; borrowed until control returns to its loop. */
+const struct generation *control_generation(const struct control *control);
+/* What ELB would say of an instance now; borrowed constants. */
+struct instance_health {
+    const char *state, *reason_code, *description;
+    uint64_t since_ms;          /* realtime */
+};
+struct instance_health control_health(const struct instance *instance);
+/* "HTTP:80", "TCP:3306": listeners as `status` shows them are the API's business. Instances that get new traffic: */
+size_t control_in_service(const struct generation *generation, size_t balancer);
+size_t control_registered(const struct generation *generation, size_t balancer);
+#endif

@@ -1,0 +1,54 @@
+#ifndef LB_GENERATION_H
+#define LB_GENERATION_H
+#include "common/config.h"
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+/*
+ * What a configuration means at run time, immutable once built: balancers,
+ * their nodes and who may be picked. A change builds the next one aside and
+ * publishes one pointer; a connection pins the one that it began with; a
+ * generation dies with its last reference. Instances that stay are shared with
+ * the one before.
+ */
+struct instance;
+struct secgroup_set;
+
+struct node {                           /* one balancer node: the balancer in one subnet */
+    const struct config_subnet *subnet;
+    unsigned index;                     /* into an instance's uses */
+    struct instance **candidates;       /* registered, of its zone unless cross_zone */
+    size_t candidate_count;
+};
+
+struct balancer {
+    const struct config_balancer *conf;
+    struct instance **instances;        /* registered, then draining ones; each one reference */
+    size_t instance_count;
+    struct node *nodes;                 /* those that this process serves */
+    size_t node_count;
+    struct secgroup_set *admitted;      /* who may connect */
+    uint64_t first_checks_ms;           /* monotonic: until then requests wait for first results (0: no wait) */
+};
+
+struct generation {
+    atomic_uint refs;
+    struct config *config;              /* owned */
+    struct balancer *balancers;         /* in the order of the configuration */
+    size_t balancer_count;
+};
+
+struct generation_conf {
+    const char *zone;                   /* -z, or NULL: all */
+    unsigned worker_count;
+    uint64_t now_ms;                    /* monotonic */
+    struct board *board;
+};
+
+/* Takes config over (also on failure). `before` may be NULL. 0 and *ret with one reference, or -ENOMEM. */
+int generation_new(struct config *config, const struct generation *before, const struct generation_conf *conf, struct generation **ret);
+struct generation *generation_ref(struct generation *generation);
+void generation_unref(struct generation **generation);
+
+const struct balancer *generation_find(const struct generation *generation, const char *name);
+#endif
