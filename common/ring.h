@@ -14,7 +14,11 @@
  * An operation in flight is a struct op embedded in its owner. Until its last
  * completion has arrived the kernel may still use its memory, so the owner
  * lives at least so long. Callbacks come from ring_step() alone, never from
- * inside a call that starts or cancels an operation.
+ * inside a call that starts or cancels an operation. Sockets stay blocking:
+ * on one with O_NONBLOCK the kernel answers -EAGAIN instead of waiting.
+ *
+ * A step dispatches every completion that has arrived before any timer that
+ * is due, so an answer in time always comes before its own deadline.
  */
 struct ring;
 struct op;
@@ -31,6 +35,7 @@ struct op {
     struct list starved;    /* ring's: waits for a receive buffer */
     int fd;
     uint8_t kind;
+    uint8_t size_class;     /* ring's: of the buffers that it receives into */
     bool active;            /* started, and the last completion has not come */
     bool cancelled;
 };
@@ -94,6 +99,14 @@ void ring_poll(struct ring *ring, struct op *op, int fd, unsigned events);     /
 void ring_cancel(struct ring *ring, struct op *op);
 
 void chunk_put(struct ring *ring, struct chunk *chunk);
+/* The same bytes [from, from + len) of it in memory of their own, with room on both sides; the chunk is put. Who must wait
+ * long uses it, so that no slow peer holds what all receive into. NULL: no memory, and the chunk is still held. */
+struct chunk *chunk_detach(struct ring *ring, struct chunk *chunk, const char *from, size_t len);
+/* A chunk of its own with a copy of these bytes; NULL: no memory. */
+struct chunk *chunk_copy(const char *bytes, size_t len);
+bool chunk_detached(const struct chunk *chunk);
+/* Are most buffers of this size held, so that long waits should detach? */
+bool ring_buffers_scarce(const struct ring *ring, enum ring_class size_class);
 
 void ring_timer_set(struct ring *ring, struct timer *timer, uint64_t deadline_ms);
 void ring_timer_stop(struct ring *ring, struct timer *timer);
