@@ -14,6 +14,12 @@
 struct instance;
 struct secgroup_set;
 
+/* What a balancer counts over all workers and generations; per subnet. */
+struct balancer_live {
+    atomic_uint refs;
+    atomic_uint queued[];               /* [subnet_count]: requests in the surge queue */
+};
+
 struct node {                           /* one balancer node: the balancer in one subnet */
     const struct config_subnet *subnet;
     unsigned index;                     /* into an instance's uses */
@@ -24,7 +30,8 @@ struct node {                           /* one balancer node: the balancer in on
 struct balancer {
     const struct config_balancer *conf;
     struct instance **instances;        /* registered, then draining ones; each one reference */
-    size_t instance_count;
+    size_t instance_count, registered_count;
+    struct balancer_live *live;
     struct node *nodes;                 /* those that this process serves */
     size_t node_count;
     struct secgroup_set *admitted;      /* who may connect */
@@ -33,7 +40,8 @@ struct balancer {
 
 struct generation {
     atomic_uint refs;
-    struct config *config;              /* owned */
+    const struct config *config;        /* shared with the generations that it did not change between */
+    struct shared_config *shared;
     struct balancer *balancers;         /* in the order of the configuration */
     size_t balancer_count;
 };
@@ -45,7 +53,10 @@ struct generation_conf {
     struct board *board;
 };
 
-/* Takes config over (also on failure). `before` may be NULL. 0 and *ret with one reference, or -ENOMEM. */
+/*
+ * Takes config over (also on failure); NULL: the one of `before`, which may be NULL itself. Instances of `before` that are no longer
+ * registered are carried along while they have work. Wakes nobody. 0 and *ret with one reference, or -ENOMEM.
+ */
 int generation_new(struct config *config, const struct generation *before, const struct generation_conf *conf, struct generation **ret);
 struct generation *generation_ref(struct generation *generation);
 void generation_unref(struct generation **generation);

@@ -21,6 +21,7 @@ enum instance_phase {
 };
 
 /* One balancer node's use of it: outstanding work above, time of the last pick below (see pool.c). */
+#define INSTANCE_USE_SHIFT 44
 struct instance_use {
     _Alignas(64) atomic_uint_least64_t word;
 };
@@ -50,6 +51,7 @@ struct instance *instance_new(const char *id, const char *zone, const struct add
 struct instance *instance_ref(struct instance *instance);
 void instance_unref(struct instance **instance);
 
+bool instance_open(const struct instance *instance);            /* registered, and the operator does not hold it back */
 bool instance_eligible(const struct instance *instance);        /* may get new work */
 uint64_t instance_outstanding(const struct instance *instance); /* over all nodes and workers */
 #endif

@@ -1,0 +1,211 @@
+#include "lb/side.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define INBOX_BYTES_MAX (64 * 1024)     /* beyond this a peer that we are not ready for has to wait */
+#define FULL_READS_FOR_BULK 4           /* small buffers filled in a row that make it a bulk transfer */
+#define SMALL_READ (8 * 1024)
+
+void side_init(struct side *side, int fd, void (*received)(struct op *, struct ring_result), void (*sent)(struct op *, struct ring_result))
+{
+    *side = (struct side){ .fd = fd };
+    op_init(&side->recv_op, received);
+    op_init(&side->send_op, sent);
+}
+
+static bool side_multishot(const struct side *side)
+{
+    return !side->bulk && !side->receive_once;
+}
+
+void side_receive(struct ring *ring, struct side *side)
+{
+    if (side->recv_op.active || side->eof || side->error != 0)
+        return;
+    if (side->bulk ? side->inbox != NULL : side->inbox_bytes >= INBOX_BYTES_MAX)
+        return;
+    if (side_multishot(side))
+        ring_recv_multishot(ring, &side->recv_op, side->fd);
+    else
+        ring_recv(ring, &side->recv_op, side->fd, side->bulk ? RING_BULK : RING_SMALL);
+}
+
+static void inbox_append(struct side *side, struct chunk *chunk)
+{
+    chunk->next = NULL;
+    if (side->inbox == NULL)
+        side->inbox = chunk;
+    else
+        side->inbox_last->next = chunk;
+    side->inbox_last = chunk;
+    side->inbox_bytes += chunk->len;
+}
+
+static void bulk_update(struct side *side, uint32_t len)
+{
+    if (len < SMALL_READ) {
+        side->full_reads = 0;
+        side->bulk = false;
+    } else if (side->full_reads < FULL_READS_FOR_BULK && ++side->full_reads == FULL_READS_FOR_BULK) {
+        side->bulk = true;
+    }
+}
+
+void side_received(struct ring *ring, struct side *side, struct ring_result result)
+{
+    if (result.chunk != NULL) {
+        bulk_update(side, result.chunk->len);
+        inbox_append(side, result.chunk);
+        if (result.more && (side->bulk || side->inbox_bytes >= INBOX_BYTES_MAX))
+            ring_cancel(ring, &side->recv_op);
+    } else if (result.res == 0) {
+        side->eof = true;
+    } else if (result.res < 0 && result.res != -ECANCELED && side->error == 0) {
+        side->error = result.res;
+    }
+}
+
+void side_receive_stop(struct ring *ring, struct side *side)
+{
+    ring_cancel(ring, &side->recv_op);
+}
+
+struct chunk *side_take(struct side *side)
+{
+    struct chunk *chunk = side->inbox;
+
+    if (chunk != NULL) {
+        side->inbox = chunk->next;
+        side->inbox_bytes -= chunk->len;
+        chunk->next = NULL;
+    }
+    return chunk;
+}
+
+void side_put_back(struct side *side, struct chunk *chunk)
+{
+    if (side->inbox == NULL)
+        side->inbox_last = chunk;
+    chunk->next = side->inbox;
+    side->inbox = chunk;
+    side->inbox_bytes += chunk->len;
+}
+
+void side_inbox_park(struct ring *ring, struct side *side)
+{
+    struct chunk **at = &side->inbox;
+
+    if (side->inbox == NULL || !ring_buffers_scarce(ring, RING_SMALL))
+        return;
+    for (; *at != NULL; at = &(*at)->next) {
+        struct chunk *old = *at, *next = old->next, *copy = chunk_detached(old) ? old : chunk_detach(ring, old, old->data, old->len);
+        if (copy == NULL)
+            return;
+        copy->next = next;
+        *at = copy;
+        if (next == NULL)
+            side->inbox_last = copy;
+    }
+}
+
+static void send_rest(struct ring *ring, struct side *side, bool more)
+{
+    enum ring_class size_class = side->out_chunk != NULL ? side->out_chunk->size_class : RING_SMALL;
+    bool impatient = side->out_chunk != NULL && !chunk_detached(side->out_chunk) && ring_buffers_scarce(ring, size_class);
+
+    ring_send(ring, &side->send_op, side->fd, side->out, side->out_left, (more ? MSG_MORE : 0) | (impatient ? MSG_DONTWAIT : 0));
+}
+
+void side_send(struct ring *ring, struct side *side, const char *bytes, size_t len, struct chunk *chunk, bool more)
+{
+    assert(!side_sending(side));
+    assert(len > 0);
+    assert(!side->shut);
+    side->out = bytes;
+    side->out_left = len;
+    side->out_chunk = chunk;
+    send_rest(ring, side, more);
+}
+
+static void out_drop(struct ring *ring, struct side *side)
+{
+    if (side->out_chunk != NULL)
+        chunk_put(ring, side->out_chunk);
+    side->out_chunk = NULL;
+    side->out_left = 0;
+}
+
+/* The peer is slow. What all receive into must not wait for it. */
+static void out_park(struct ring *ring, struct side *side)
+{
+    struct chunk *chunk = side->out_chunk;
+
+    if (chunk == NULL || chunk_detached(chunk) || !ring_buffers_scarce(ring, chunk->size_class))
+        return;
+    chunk = chunk_detach(ring, chunk, side->out, side->out_left);
+    if (chunk == NULL)
+        return;
+    side->out_chunk = chunk;
+    side->out = chunk->data;
+}
+
+bool side_sent(struct ring *ring, struct side *side, struct ring_result result)
+{
+    if (result.res < 0 && result.res != -EAGAIN) {
+        if (side->error == 0 && result.res != -ECANCELED)
+            side->error = result.res;
+        out_drop(ring, side);
+        return true;
+    }
+    if (result.res > 0) {
+        side->out += result.res;
+        side->out_left -= (size_t)result.res;
+    }
+    if (side->out_left == 0) {
+        out_drop(ring, side);
+        return true;
+    }
+    out_park(ring, side);
+    if (result.res == -EAGAIN && side->out_chunk != NULL && !chunk_detached(side->out_chunk))
+        ring_send(ring, &side->send_op, side->fd, side->out, side->out_left, 0);     /* no memory to park it: wait with it */
+    else
+        send_rest(ring, side, false);
+    return false;
+}
+
+void side_shut(struct side *side)
+{
+    if (!side->shut)
+        shutdown(side->fd, SHUT_WR);
+    side->shut = true;
+}
+
+bool side_busy(const struct side *side)
+{
+    return side->recv_op.active || side->send_op.active;
+}
+
+void side_cancel(struct ring *ring, struct side *side)
+{
+    ring_cancel(ring, &side->recv_op);
+    ring_cancel(ring, &side->send_op);
+}
+
+void side_close(struct ring *ring, struct side *side, bool reset)
+{
+    static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    struct chunk *chunk;
+
+    assert(!side_busy(side));
+    while ((chunk = side_take(side)) != NULL)
+        chunk_put(ring, chunk);
+    out_drop(ring, side);
+    if (side->fd < 0)
+        return;
+    if (reset)
+        setsockopt(side->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(side->fd);
+    side->fd = -1;
+}

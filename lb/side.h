@@ -1,0 +1,58 @@
+#ifndef LB_SIDE_H
+#define LB_SIDE_H
+#include "common/ring.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+/*
+ * One side of a proxied connection: a socket, what has come from it and is not
+ * yet used (the inbox), and the one send that is in flight to it. It decides how to
+ * receive: multishot into small buffers while it waits, one large buffer at
+ * a time for bulk. Owned by a front (struct conn) or a back (struct back),
+ * whose callbacks pass completions on with side_received() and side_sent().
+ */
+struct side {
+    int fd;
+    int error;                      /* -errno that ended it; 0: none */
+    bool eof;                       /* the peer has sent its FIN */
+    bool shut;                      /* we have sent ours */
+    bool bulk;                      /* full buffers keep coming: receive into large ones */
+    bool receive_once;              /* a new connection may be a short one: no multishot yet */
+    uint8_t full_reads;
+    uint32_t inbox_bytes;
+    struct chunk *inbox, *inbox_last;
+    struct op recv_op, send_op;
+    const char *out;                /* being sent */
+    size_t out_left;
+    struct chunk *out_chunk;        /* whose bytes they are, or NULL */
+};
+
+void side_init(struct side *side, int fd, void (*received)(struct op *, struct ring_result), void (*sent)(struct op *, struct ring_result));
+
+/* Starts receiving unless it goes on already, the inbox is full, or nothing can come any more. */
+void side_receive(struct ring *ring, struct side *side);
+void side_received(struct ring *ring, struct side *side, struct ring_result result);
+void side_receive_stop(struct ring *ring, struct side *side);   /* the last completion is still to come */
+
+/* The oldest piece, yours; NULL: none. */
+struct chunk *side_take(struct side *side);
+void side_put_back(struct side *side, struct chunk *chunk);     /* to the front of the inbox */
+/* What has waited in the ring's buffers moves to memory of its own, if buffers are scarce. */
+void side_inbox_park(struct ring *ring, struct side *side);
+
+static inline bool side_sending(const struct side *side)
+{
+    return side->out_left > 0;
+}
+/* Sends all of it; chunk (may be NULL) is put when that is done. more: other bytes follow at once. Nothing else may be in flight. */
+void side_send(struct ring *ring, struct side *side, const char *bytes, size_t len, struct chunk *chunk, bool more);
+/* true: all is sent, or the side has failed (error is set). false: it goes on. */
+bool side_sent(struct ring *ring, struct side *side, struct ring_result result);
+
+void side_shut(struct side *side);              /* FIN after what was sent; once */
+bool side_busy(const struct side *side);        /* operations are in flight */
+/* Cancels what is in flight; after the last completion call side_close(). */
+void side_cancel(struct ring *ring, struct side *side);
+/* Nothing is in flight: drops the inbox, closes. reset: RST instead of FIN. */
+void side_close(struct ring *ring, struct side *side, bool reset);
+#endif
