@@ -71,7 +71,7 @@ char *check_detail(const struct check_record *record, char text[CHECK_DETAIL_MAX
 #define SLOT_HISTORY 32
 
 /* 0 and *ret, or -errno. Rings are woken at each change of state; `wake` adds one (before others run). */
-int board_new(struct board **ret);
+int board_new(struct board **ret);                                      /* its memory stays until the last slot is gone, too */
 void board_free(struct board **board);
 int board_subscribe(struct board *board, struct ring *ring);            /* at most 256 */
 void board_unsubscribe(struct board *board, struct ring *ring);
@@ -90,7 +90,7 @@ void slot_set_admin(struct slot *slot, enum slot_admin admin);          /* main 
 
 /* Health alone. A change wakes subscribers. */
 void slot_publish(struct slot *slot, struct slot_status status);
-void slot_record(struct slot *slot, const struct check_record *record, bool first_result);
+void slot_record(struct slot *slot, const struct check_record *record, bool first_result);     /* the first one wakes them too */
 /* The newest record first; returns how many (<= SLOT_HISTORY, <= max). */
 size_t slot_history(const struct slot *slot, struct check_record *records, size_t max);
 uint64_t slot_checked_at_us(const struct slot *slot);   /* monotonic; 0 before the first */
