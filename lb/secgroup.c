@@ -209,6 +209,11 @@ static void print_accept(FILE *to, const char *match, uint16_t port)
     fprintf(to, "\t\t%s tcp dport %u accept\n", match, port);
 }
 
+static const char *format_source(const struct cidr *c, char text[ADDR_TEXT_MAX])
+{
+    return c->bits == cidr_of_host(&c->base).bits ? addr_format_host(&c->base, text) : cidr_format(c, text);
+}
+
 /* One line for all of a family; a CIDR of no bits is everyone of it. */
 static int print_family(FILE *to, const struct sources *s, sa_family_t family, uint16_t port)
 {
@@ -225,9 +230,9 @@ static int print_family(FILE *to, const struct sources *s, sa_family_t family, u
         if (c->bits == 0)
             fprintf(list, "meta nfproto %s", family == AF_INET6 ? "ipv6" : "ipv4");
         else if (printed == 0)
-            fprintf(list, "%s saddr { %s", word, cidr_format(c, text));
+            fprintf(list, "%s saddr { %s", word, format_source(c, text));
         else
-            fprintf(list, ", %s", cidr_format(c, text));
+            fprintf(list, ", %s", format_source(c, text));
         printed += c->bits == 0 ? 0 : 1;
     }
     if (printed > 0)

@@ -137,7 +137,7 @@ static void step(uint64_t ms)
     }
 }
 
-static char *format(const char *form, ...)
+__attribute__((format(printf, 1, 2))) static char *format(const char *form, ...)
 {
     char *text = NULL;
     va_list args;
