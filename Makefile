@@ -1,0 +1,63 @@
+# A thin front over CMake. What each target does: README.md.
+BUILD_TYPE ?= RelWithDebInfo
+PREFIX     ?= /usr/local
+PLAN       ?= loopback
+ONCE       ?=
+
+CTEST  = ctest --output-on-failure --no-tests=error -j2
+DEPS   = tests/lab/deps
+LAB    = PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m lab
+
+# What `check` repeats under ASan and UBSan: all units, and of the end-to-end tests those that need no outside server.
+SHORT = ^unit\.|^e2e\.http
+
+.PHONY: all deps build demo check check-long bench asan tsan sim fuzz lint format install clean
+
+all: build
+
+deps:
+	@$(DEPS) build lab test
+
+build:
+	@$(DEPS) build
+	@cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) --log-level=WARNING
+	@cmake --build build
+
+demo: deps build
+	@$(LAB) --plan $(PLAN) $(if $(ONCE),--once)
+
+check: deps build build-asan
+	@$(CTEST) --test-dir build-asan -R '$(SHORT)'
+	@$(CTEST) --test-dir build
+
+asan tsan: %: deps build-%
+	@$(CTEST) --test-dir build-$@
+
+build-asan: SANITIZE = address,undefined
+build-tsan: SANITIZE = thread
+build-asan build-tsan:
+	@cmake -S . -B $@ -G Ninja -DHALB_SANITIZE=$(SANITIZE) --log-level=WARNING
+	@cmake --build $@
+.PHONY: build-asan build-tsan
+
+bench: build
+	@$(DEPS) lab bench
+	@tests/bench/run
+
+lint:
+	@$(DEPS) build lint
+	@cmake -S . -B build-clang -G Ninja -DCMAKE_C_COMPILER=clang --log-level=WARNING
+	@cmake --build build-clang
+
+format:
+	@$(DEPS) lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build
+	@cmake --install build --prefix $(PREFIX)
+
+check-long sim fuzz:
+	@echo "make $@: not supported by this version" >&2; exit 2
+
+clean:
+	@rm -rf build build-asan build-tsan build-clang
