@@ -24,6 +24,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct peer *p, int code, 
     va_start(args, format);
     vsnprintf(p->message, sizeof(p->message), format, args);
     va_end(args);
+    ctl_text_clean(p->message);
     return code;
 }
 
@@ -317,20 +318,6 @@ static int fetch(struct peer *p, json_t **ret)
 
 /* Printing; documents[i] is what sockets[i] answered, NULL if it did not. */
 
-static char *render(enum ctl_command command, const json_t *document)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *to = document == NULL ? NULL : open_memstream(&text, &size);
-    if (to == NULL)
-        return NULL;
-    ctl_text_print(command, document, to);
-    if (fclose(to) == 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
 static bool agree(char *const *texts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -345,7 +332,7 @@ static void print_texts(const struct ctl_args *args, json_t *const *documents, F
     char *texts[CTL_SOCKETS_MAX] = { NULL };
     bool same;
     for (size_t i = 0; i < args->socket_count; i++)
-        texts[i] = render(args->command, documents[i]);
+        texts[i] = documents[i] == NULL ? NULL : ctl_text(args->command, documents[i]);
     same = agree(texts, args->socket_count);
     if (same)
         fputs(texts[0], out);

@@ -1,6 +1,6 @@
 #include "lb/ctl_text.h"
 #include <assert.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,13 +21,20 @@ static size_t width(const char *cell)
     return n;
 }
 
-/* A cell's text must not steer the terminal. */
-static char *clean(char *cell)
+char *ctl_text_clean(char *text)
 {
-    for (char *c = cell; c != NULL && *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+    for (char *c = text; c != NULL && *c != '\0'; c++) {
+        if (((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
             *c = '?';
     }
+    return text;
+}
+
+/* A cell is one line without tabs. */
+static char *flatten(char *cell)
+{
+    for (char *c = cell; c != NULL && *c != '\0'; c++)
+        *c = *c == '\n' || *c == '\t' ? ' ' : *c;
     return cell;
 }
 
@@ -44,7 +51,7 @@ static void table_add(struct table *t, const char *const *cells)
     }
     assert(t->columns <= COLUMNS_MAX);
     for (size_t i = 0; i < t->columns; i++)
-        t->rows[t->count][i] = clean(strdup(cells[i] == NULL || cells[i][0] == '\0' ? "-" : cells[i]));
+        t->rows[t->count][i] = flatten(strdup(cells[i] == NULL || cells[i][0] == '\0' ? "-" : cells[i]));
     t->count++;
 }
 
@@ -200,7 +207,7 @@ static void print_member(const json_t *reply, const char *key, FILE *to)
     fputs(text == NULL ? "-\n" : text, to);
 }
 
-void ctl_text_print(enum ctl_command command, const json_t *document, FILE *to)
+static void print(enum ctl_command command, const json_t *document, FILE *to)
 {
     switch (command) {
     case CTL_STATUS:
@@ -232,4 +239,18 @@ void ctl_text_print(enum ctl_command command, const json_t *document, FILE *to)
     case CTL_COMMAND_COUNT:
         break;
     }
+}
+
+char *ctl_text(enum ctl_command command, const json_t *document)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    if (to == NULL)
+        return NULL;
+    print(command, document, to);
+    if (fclose(to) == 0)
+        return ctl_text_clean(text);
+    free(text);
+    return NULL;
 }
