@@ -160,6 +160,6 @@ const struct config_group *config_find_group(const struct config *config, const 
 int config_parse_duration(const char *text, uint64_t *ms);
 /* The shortest exact text that parses to it: "100ms", "6s". */
 char *config_format_duration(uint64_t ms, char text[32]);
-/* "HTTP:80/x", "TCP:80" ... 0, or -EINVAL and *expected says what was. */
+/* "HTTP:80/x", "TCP:80" ... 0 (ret->path points into text), or -EINVAL and *expected says what was. */
 int config_parse_target(const char *text, struct config_target *ret, const char **expected);
 #endif

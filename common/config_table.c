@@ -1,0 +1,217 @@
+/*
+ * Which settings are there? These rows read a file, name what is misspelt,
+ * bound and default values, write the configuration out, copy it, and make the
+ * reference in docs/CONFIGURATION.md.
+ */
+#include "common/config_internal.h"
+#include <assert.h>
+#include <string.h>
+
+#define IN(type, member) .offset = offsetof(struct type, member)
+#define SECTION(type, name, rows) { name, sizeof(struct type), rows, sizeof(rows) / sizeof((rows)[0]) }
+#define CHOICES(...) (const char *const[]){ __VA_ARGS__, NULL }
+#define BIT(n) (1u << (n))
+
+#define SECONDS(n) ((n) * UINT64_C(1000))
+#define HOURS(n) SECONDS((n) * 3600)
+#define KIB(n) ((n) * UINT64_C(1024))
+#define MIB(n) KIB((n) * 1024)
+
+/* An array and its count lie as struct array, so that rows can reach both by one offset. */
+#define ADJACENT(type, first, second) \
+    static_assert(offsetof(struct type, second) == offsetof(struct type, first) + offsetof(struct array, count), #first)
+ADJACENT(config_strings, items, count);
+ADJACENT(config_cidrs, items, count);
+ADJACENT(config_group, ingress, ingress_count);
+ADJACENT(config_balancer, subnets, subnet_count);
+ADJACENT(config_balancer, listeners, listener_count);
+ADJACENT(config_balancer, instances, instance_count);
+ADJACENT(config, instances, instance_count);
+ADJACENT(config, groups, group_count);
+ADJACENT(config, balancers, balancer_count);
+static_assert(sizeof(enum protocol) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum scheme) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum log_level) == sizeof(int), "choices are stored as int");
+
+#define PROTOCOLS CHOICES("HTTP", "HTTPS", "TCP", "SSL")
+#define PROTOCOLS_LATER (BIT(PROTOCOL_HTTPS) | BIT(PROTOCOL_SSL))
+#define NAME_MAX_LEN 32
+#define SUN_PATH_LEN 107        /* sizeof(sun_path) less the terminator */
+#define PATH_MAX_LEN 1024
+
+static const struct row process_rows[] = {
+    { "workers", KIND_COUNT, IN(config_process, workers), "0", 0, 240, "Worker threads. 0: one per CPU." },
+    { "admin_socket", KIND_TEXT, IN(config_process, admin_socket), "/run/halb/halb.sock", 1, SUN_PATH_LEN,
+      "Path of the control socket, which halbctl speaks to. `-s` overrides it." },
+    { "admin_http", KIND_TEXT, IN(config_process, admin_http), "", 0, 64, "HOST:PORT of the HTTP control surface. Empty: off.",
+      .support = SUPPORT_NEUTRAL },
+    { "user", KIND_TEXT, IN(config_process, user), "", 0, 32,
+      "User to run as when started as root. Empty: `halb` if it exists, else `nobody`; `root` keeps root." },
+    { "log_level", KIND_CHOICE, IN(config_process, log_level), "info", 0, 0, "The least important events that are logged.",
+      .choices = CHOICES("error", "warning", "info", "debug") },
+    { "log_format", KIND_CHOICE, NOWHERE, "text", 0, 0, "How events are logged.", .choices = CHOICES("text", "json"),
+      .support = SUPPORT_NEUTRAL },
+    { "state_dir", KIND_TEXT, IN(config_process, state_dir), "/var/lib/halb", 1, PATH_MAX_LEN,
+      "Folder of what is kept over a restart; one process each. `-d` overrides it." },
+    { "shutdown_timeout", KIND_DURATION, IN(config_process, shutdown_timeout_ms), "30s", 0, HOURS(1),
+      "How long a graceful stop waits for work in flight." },
+    { "max_connections", KIND_COUNT, IN(config_process, max_connections), "0", 0, 10000000,
+      "Front connections at a time. 0: what descriptors allow." },
+    { "cookie_key_file", KIND_ANY, NOWHERE, .help = "Key of sticky cookies.", .support = SUPPORT_NONE },
+    { "tls_ticket_key_file", KIND_ANY, NOWHERE, .help = "Key of TLS session tickets.", .support = SUPPORT_NONE },
+    { "admin_token_file", KIND_ANY, NOWHERE, .help = "Token for `admin_http` beyond loopback.", .support = SUPPORT_NONE },
+    { "admin_certificate", KIND_ANY, NOWHERE, .help = "Certificate of `admin_http`.", .support = SUPPORT_NONE },
+    { "admin_private_key", KIND_ANY, NOWHERE, .help = "Private key of `admin_http`.", .support = SUPPORT_NONE },
+};
+static const struct section process_section = SECTION(config_process, "process", process_rows);
+
+static const struct row instance_rows[] = {
+    { "id", KIND_NAME, IN(config_instance, id), NULL, 1, NAME_MAX_LEN, "What balancers register it by." },
+    { "address", KIND_ADDRESS, IN(config_instance, address), NULL, 0, 0, "Its address; the port is the listener's `instance_port`." },
+    { "zone", KIND_NAME, IN(config_instance, zone), "", 0, NAME_MAX_LEN, "Availability zone. Empty: none." },
+    { "security_groups", KIND_NAMES, IN(config_instance, security_groups), "[ ]", 0, 0, "Groups that it carries." },
+    { "weight", KIND_COUNT, IN(config_instance, weight), "1", 0, 256, "Its share of new work.", .support = SUPPORT_NEUTRAL },
+    { "max_connections", KIND_COUNT, IN(config_instance, max_connections), "0", 0, 1000000, "Connections to it at a time. 0: no limit.",
+      .support = SUPPORT_NEUTRAL },
+    { "aliases", KIND_NAMES, IN(config_instance, aliases), "[ ]", 0, 0, "Further ids of it, such as a cloud's." },
+};
+static const struct section instance_section = SECTION(config_instance, "instances", instance_rows);
+
+static const struct row rule_rows[] = {
+    { "protocol", KIND_CHOICE, NOWHERE, "tcp", 0, 0, "Transport.", .choices = CHOICES("tcp") },
+    { "port", KIND_PORT, IN(config_rule, port), NULL, 1, 65535, "Destination port." },
+    { "source", KIND_SOURCE, IN(config_rule, from_group), NULL, 0, 0,
+      "Who may connect: a CIDR, or a group: then the instances and balancer nodes that carry it, and its `members`." },
+};
+static const struct section rule_section = SECTION(config_rule, "security_groups.ingress", rule_rows);
+
+static const struct row group_rows[] = {
+    { "name", KIND_NAME, IN(config_group, name), NULL, 1, NAME_MAX_LEN, "Its name." },
+    { "ingress", KIND_LIST, IN(config_group, ingress), "( )", 0, 0, "Rules that admit. None: nobody is admitted.", .section = &rule_section },
+    { "members", KIND_CIDRS, IN(config_group, members), "[ ]", 0, 0, "Further addresses that belong to it." },
+};
+static const struct section group_section = SECTION(config_group, "security_groups", group_rows);
+
+static const struct row subnet_rows[] = {
+    { "id", KIND_NAME, IN(config_subnet, id), NULL, 1, NAME_MAX_LEN, "Its id." },
+    { "cidr", KIND_CIDR, IN(config_subnet, cidr), NULL, 0, 0, "Its addresses." },
+    { "zone", KIND_NAME, IN(config_subnet, zone), "", 0, NAME_MAX_LEN, "Availability zone, one subnet each. Empty: none." },
+    { "address", KIND_ADDRESS, IN(config_subnet, address), NULL, 0, 0,
+      "The balancer node's address: in the cidr; private if the scheme is internal." },
+};
+static const struct section subnet_section = SECTION(config_subnet, "load_balancers.subnets", subnet_rows);
+
+static const struct row listener_rows[] = {
+    { "protocol", KIND_CHOICE, IN(config_listener, protocol), NULL, 0, 0, "What clients speak.", .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
+    { "port", KIND_PORT, IN(config_listener, port), NULL, 1, 65535, "Port of the balancer's nodes; one listener each." },
+    { "instance_protocol", KIND_CHOICE, IN(config_listener, instance_protocol), NULL, 0, 0,
+      "What instances speak: HTTP for HTTP, TCP for TCP.", .derived = "as `protocol`", .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
+    { "instance_port", KIND_PORT, IN(config_listener, instance_port), NULL, 1, 65535, "Port of the instances." },
+    { "policies", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Policies of this listener.", .support = SUPPORT_NEUTRAL },
+    { "proxy_protocol_from", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Who may send a PROXY header.", .support = SUPPORT_NEUTRAL },
+    { "ssl_certificate", KIND_ANY, NOWHERE, .help = "Certificate.", .support = SUPPORT_NONE },
+    { "ssl_private_key", KIND_ANY, NOWHERE, .help = "Its private key.", .support = SUPPORT_NONE },
+    { "ssl_certificates", KIND_ANY, NOWHERE, .help = "Certificates by name.", .support = SUPPORT_NONE },
+    { "client_certificate", KIND_ANY, NOWHERE, .help = "Certificates of clients.", .support = SUPPORT_NONE },
+    { "redirect", KIND_ANY, NOWHERE, .help = "Answer with a redirect.", .support = SUPPORT_NONE },
+    { "redirect_port", KIND_ANY, NOWHERE, .help = "Port to redirect to.", .support = SUPPORT_NONE },
+    { "hsts", KIND_ANY, NOWHERE, .help = "Strict-Transport-Security.", .support = SUPPORT_NONE },
+};
+static const struct section listener_section = SECTION(config_listener, "load_balancers.listeners", listener_rows);
+
+static const struct row check_rows[] = {
+    { "target", KIND_TARGET, IN(config_health_check, target), NULL, 0, 0, "What is probed. HTTP passes with status 200, TCP when connected.",
+      .derived = "HTTP:(first instance port)/index.html" },
+    { "interval", KIND_DURATION, IN(config_health_check, interval_ms), "30s", 100, SECONDS(300), "Time between the starts of two checks." },
+    { "timeout", KIND_DURATION, IN(config_health_check, timeout_ms), "5s", 10, SECONDS(60), "Time for an answer; below the interval." },
+    { "unhealthy_threshold", KIND_COUNT, IN(config_health_check, unhealthy_threshold), "2", 1, 10,
+      "Failures in a row that take an instance out of service." },
+    { "healthy_threshold", KIND_COUNT, IN(config_health_check, healthy_threshold), "10", 1, 10, "Passes in a row that put it back." },
+};
+static const struct section check_section = SECTION(config_health_check, "load_balancers.health_check", check_rows);
+
+static const struct row draining_rows[] = {
+    { "enabled", KIND_BOOL, IN(config_attributes, draining), "true", 0, 0, "Whether a deregistered instance may end its work in flight." },
+    { "timeout", KIND_DURATION, IN(config_attributes, draining_timeout_ms), "300s", 10, HOURS(1), "For how long; then it is cut." },
+};
+static const struct section draining_section =
+    SECTION(config_attributes, "load_balancers.attributes.connection_draining", draining_rows);
+
+static const struct row access_log_rows[] = {
+    { "enabled", KIND_BOOL, NOWHERE, "false", 0, 0, "Whether requests are logged.", .support = SUPPORT_NEUTRAL },
+    { "path", KIND_TEXT, NOWHERE, "", 0, PATH_MAX_LEN, "The log's file.", .support = SUPPORT_INERT },
+    { "format", KIND_CHOICE, NOWHERE, "elb", 0, 0, "The log's format.", .choices = CHOICES("elb", "json"), .support = SUPPORT_INERT },
+};
+static const struct section access_log_section = SECTION(config_attributes, "load_balancers.attributes.access_log", access_log_rows);
+
+static const struct row attribute_rows[] = {
+    { "cross_zone", KIND_BOOL, IN(config_attributes, cross_zone), "true", 0, 0,
+      "Whether a node uses the instances of all zones, or of its own alone." },
+    { "idle_timeout", KIND_DURATION, IN(config_attributes, idle_timeout_ms), "60s", 10, SECONDS(4000),
+      "A connection without a byte either way for so long ends." },
+    { "connect_timeout", KIND_DURATION, IN(config_attributes, connect_timeout_ms), "1s", 10, SECONDS(600), "To an instance, each try." },
+    { "request_header_timeout", KIND_DURATION, IN(config_attributes, request_header_timeout_ms), "60s", 10, SECONDS(4000),
+      "A request's head is complete in this time, or 408." },
+    { "request_body_timeout", KIND_DURATION, IN(config_attributes, request_body_timeout_ms), "60s", 10, SECONDS(4000),
+      "A request's body makes progress in this time, or 408." },
+    { "tunnel_timeout", KIND_DURATION, IN(config_attributes, tunnel_timeout_ms), "1h", 10, HOURS(168), "Idle timeout of an upgraded connection." },
+    { "connection_draining", KIND_GROUP, .offset = 0, .fallback = "", .help = "What a deregistered instance gets.", .section = &draining_section },
+    { "access_log", KIND_GROUP, .offset = 0, .fallback = "", .help = "A line for each request.", .section = &access_log_section },
+    { "desync_mitigation_mode", KIND_CHOICE, NOWHERE, "defensive", 0, 0, "How ambiguous requests are treated.",
+      .choices = CHOICES("monitor", "defensive", "strictest"), .support = SUPPORT_NEUTRAL },
+    { "algorithm", KIND_ANY, NOWHERE, .help = "Another way to choose an instance than least outstanding requests (HTTP) and round robin (TCP).",
+      .support = SUPPORT_NONE },
+    { "surge_queue", KIND_COUNT, IN(config_attributes, surge_queue), "1024", 0, 65535,
+      "Requests that may wait for an instance, a node. Full: 503." },
+    { "retries", KIND_COUNT, IN(config_attributes, retries), "3", 0, 100, "Further tries of a replayable request. 0: one try." },
+    { "slow_start", KIND_DURATION, NOWHERE, "0s", 0, SECONDS(900), "Time in which an instance's share grows.", .support = SUPPORT_NEUTRAL },
+    { "fail_open", KIND_BOOL, IN(config_attributes, fail_open), "false", 0, 0, "Whether all instances are used when none is healthy." },
+    { "trusted_proxies", KIND_CIDRS, IN(config_attributes, trusted_proxies), "[ ]", 0, 0,
+      "Peers whose X-Forwarded-Proto and -Port are kept." },
+    { "upgrade", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Protocols that a client may upgrade to.", .support = SUPPORT_NEUTRAL },
+    { "backend_idle_timeout", KIND_DURATION, IN(config_attributes, backend_idle_timeout_ms), NULL, 10, SECONDS(4000),
+      "How long an idle connection to an instance is kept.", .derived = "as `idle_timeout`" },
+    { "backend_idle_max", KIND_COUNT, IN(config_attributes, backend_idle_max), "512", 0, 65535,
+      "Idle connections kept to one instance by one worker." },
+    { "error_responses", KIND_LIST, NOWHERE, "( )", 0, 0, "Bodies of own answers.", .support = SUPPORT_NEUTRAL },
+    { "request_line_max", KIND_SIZE, IN(config_attributes, request_line_max), "16K", 64, KIB(256), "A request's first line, or 400." },
+    { "header_max", KIND_SIZE, IN(config_attributes, header_max), "16K", 64, KIB(256), "One field of a request, or 400." },
+    { "headers_max", KIND_SIZE, IN(config_attributes, headers_max), "64K", 64, MIB(1), "All fields of a request, or 400." },
+    { "header_count_max", KIND_COUNT, IN(config_attributes, header_count_max), "100", 1, 256, "Fields of a request, or 400." },
+    { "response_headers_max", KIND_SIZE, IN(config_attributes, response_headers_max), "64K", 64, MIB(1), "All fields of a response, or 502." },
+};
+static const struct section attribute_section = SECTION(config_attributes, "load_balancers.attributes", attribute_rows);
+
+static const struct row balancer_rows[] = {
+    { "name", KIND_NAME, IN(config_balancer, name), NULL, 1, NAME_MAX_LEN, "Its name." },
+    { "scheme", KIND_CHOICE, IN(config_balancer, scheme), "internet-facing", 0, 0, "Internal: its nodes have private addresses.",
+      .choices = CHOICES("internet-facing", "internal") },
+    { "subnets", KIND_LIST, IN(config_balancer, subnets), NULL, 1, 0, "Where its nodes are, one each.", .section = &subnet_section },
+    { "listeners", KIND_LIST, IN(config_balancer, listeners), NULL, 1, 100, "What it accepts, and how that goes to instances.",
+      .section = &listener_section },
+    { "security_groups", KIND_NAMES, IN(config_balancer, security_groups), "[ ]", 0, 0,
+      "Groups that its nodes carry; a peer that no rule of them admits is closed at once. None: open." },
+    { "health_check", KIND_GROUP, IN(config_balancer, health_check), "", .help = "How its instances are checked.", .section = &check_section },
+    { "instances", KIND_INSTANCES, IN(config_balancer, instances), "[ ]", 0, 0, "Registered instances, by id or alias." },
+    { "policies", KIND_LIST, NOWHERE, "( )", 0, 0, "Stickiness, TLS, PROXY protocol.", .support = SUPPORT_NEUTRAL },
+    { "backend_servers", KIND_LIST, NOWHERE, "( )", 0, 0, "Policies of an instance port.", .support = SUPPORT_NEUTRAL },
+    { "attributes", KIND_GROUP, IN(config_balancer, attributes), "", .help = "How it forwards.", .section = &attribute_section },
+};
+static const struct section balancer_section = SECTION(config_balancer, "load_balancers", balancer_rows);
+
+/* The inventory comes before what refers to it: a copy relies on it. */
+static const struct row config_rows[] = {
+    { "process", KIND_GROUP, IN(config, process), "", .help = "The process.", .section = &process_section },
+    { "instances", KIND_LIST, IN(config, instances), "( )", 0, 0, "The inventory; balancers register from it.", .section = &instance_section },
+    { "security_groups", KIND_LIST, IN(config, groups), "( )", 0, 0, "Who may connect to what.", .section = &group_section },
+    { "load_balancers", KIND_LIST, IN(config, balancers), NULL, 1, 0, "The balancers.", .section = &balancer_section },
+};
+const struct section config_section = SECTION(config, "", config_rows);
+
+const struct row *section_row(const struct section *section, const char *name)
+{
+    for (size_t i = 0; i < section->count; i++)
+        if (strcmp(section->rows[i].name, name) == 0)
+            return &section->rows[i];
+    return NULL;
+}
