@@ -14,12 +14,13 @@
 
 #include <cmocka.h>
 /*
- * Requests against a generation made by hand and a control that notes what it
- * was asked and answers as it is told.
+ * Requests against a generation made by hand, over a real configuration, and
+ * a control that notes what it was asked and answers as it is told.
  */
 #define SINCE_MS 1772600767123          /* 2026-03-04T05:06:07.123Z */
 
 struct control {
+    struct config *config;
     struct generation generation;
     struct board *board;
     enum control_code code;             /* of the next change */
@@ -104,39 +105,34 @@ enum control_code control_set_admin(struct control *control, const char *balance
     return answer(control, error);
 }
 
-/* Two balancers; web-left passes, web-right failed with 503, web-spare is not registered and has no zone. */
-static struct config_instance inventory[3];
-static const char *alias = "i-0123";
-static const struct config_instance *registered[2];
-static struct config_listener listeners[2];
-static struct config_rule rule;
-static struct config_group group;
-static struct config_balancer confs[2];
-static struct config config;
+/* web-left passes, web-right failed with 503, "web-spare" is not registered and has no zone. */
+static const char place[] =
+    "instances = ( { id = \"web-left\"; address = \"10.0.20.100\"; zone = \"us-east-1a\"; aliases = [ \"i-0123\" ]; },"
+    "              { id = \"web-right\"; address = \"fd00::21\"; zone = \"us-east-1b\"; },"
+    "              { id = \"web-spare\"; address = \"10.0.22.100\"; } );"
+    "security_groups = ( { name = \"secg-web\"; ingress = ( { protocol = \"tcp\"; port = 80; source = \"10.0.0.0/8\"; } ); } );"
+    "load_balancers = ("
+    "  { name = \"ha-lbint\"; scheme = \"internal\";"
+    "    subnets = ( { id = \"subnet-20\"; cidr = \"10.0.20.0/24\"; zone = \"us-east-1a\"; address = \"10.0.20.10\"; } );"
+    "    listeners = ( { protocol = \"HTTP\"; port = 80; instance_protocol = \"HTTP\"; instance_port = 8080; },"
+    "                  { protocol = \"TCP\"; port = 3306; instance_protocol = \"TCP\"; instance_port = 3307; } );"
+    "    health_check = { target = \"HTTP:8080/\"; interval = \"6s\"; timeout = \"5s\"; unhealthy_threshold = 2; healthy_threshold = 10; };"
+    "    instances = [ \"web-left\", \"web-right\" ]; },"
+    "  { name = \"ha-lbext\"; scheme = \"internet-facing\";"
+    "    subnets = ( { id = \"subnet-10\"; cidr = \"10.0.10.0/24\"; address = \"10.0.10.10\"; } );"
+    "    listeners = ( { protocol = \"HTTP\"; port = 80; instance_protocol = \"HTTP\"; instance_port = 8080; } );"
+    "    instances = [ ]; } );";
 
-static struct addr addr(const char *text)
+static struct config *make_config(void)
 {
-    struct addr a;
-    assert_int_equal(addr_parse(text, &a), 0);
-    return a;
-}
-
-static void make_config(void)
-{
-    inventory[0] = (struct config_instance){ .id = "web-left", .address = addr("10.0.20.100"), .zone = "us-east-1a", .aliases = { &alias, 1 } };
-    inventory[1] = (struct config_instance){ .id = "web-right", .address = addr("fd00::21"), .zone = "us-east-1b" };
-    inventory[2] = (struct config_instance){ .id = "web spare", .address = addr("10.0.22.100"), .zone = "" };
-    registered[0] = &inventory[0];
-    registered[1] = &inventory[1];
-    listeners[0] = (struct config_listener){ .protocol = PROTOCOL_HTTP, .instance_protocol = PROTOCOL_HTTP, .port = 80, .instance_port = 8080 };
-    listeners[1] = (struct config_listener){ .protocol = PROTOCOL_TCP, .instance_protocol = PROTOCOL_TCP, .port = 3306, .instance_port = 3307 };
-    rule = (struct config_rule){ .port = 80, .cidr = { addr("10.0.0.0"), 8 } };
-    group = (struct config_group){ .name = "secg-web", .ingress = &rule, .ingress_count = 1 };
-    confs[0] = (struct config_balancer){ .name = "ha-lbint", .scheme = SCHEME_INTERNAL, .listeners = listeners, .listener_count = 2,
-        .instances = registered, .instance_count = 2,
-        .health_check = { .target_text = "HTTP:8080/", .interval_ms = 6000, .timeout_ms = 5000, .unhealthy_threshold = 2, .healthy_threshold = 10 } };
-    confs[1] = (struct config_balancer){ .name = "ha-lbext", .scheme = SCHEME_INTERNET_FACING, .listeners = listeners, .listener_count = 1 };
-    config = (struct config){ .instances = inventory, .instance_count = 3, .groups = &group, .group_count = 1, .balancers = confs, .balancer_count = 2 };
+    struct config *config = NULL;
+    struct config_errors errors;
+    int r = config_parse(place, "place", &config, &errors);
+    for (size_t i = 0; i < errors.count; i++)
+        print_error("%s\n", errors.lines[i]);
+    config_errors_free(&errors);
+    assert_int_equal(r, 0);
+    return config;
 }
 
 static struct instance *make_instance(struct board *board, const struct config_instance *conf, enum slot_state state)
@@ -155,14 +151,14 @@ static struct control *control_make(void)
     const struct check_record failed = { .at_ms = SINCE_MS + 1000, .duration_us = 12345, .reason = CHECK_STATUS, .status = 503 };
     struct control *c = calloc(1, sizeof(*c));
     assert_non_null(c);
-    make_config();
+    c->config = make_config();
     assert_int_equal(board_new(&c->board), 0);
-    instances[0] = make_instance(c->board, &inventory[0], SLOT_IN_SERVICE);
-    instances[1] = make_instance(c->board, &inventory[1], SLOT_OUT_OF_SERVICE);
+    instances[0] = make_instance(c->board, &c->config->instances[0], SLOT_IN_SERVICE);
+    instances[1] = make_instance(c->board, &c->config->instances[1], SLOT_OUT_OF_SERVICE);
     slot_record(instances[1]->slot, &failed, true);
-    balancers[0] = (struct balancer){ .conf = &confs[0], .instances = instances, .instance_count = 2 };
-    balancers[1] = (struct balancer){ .conf = &confs[1] };
-    c->generation = (struct generation){ .config = &config, .balancers = balancers, .balancer_count = 2 };
+    balancers[0] = (struct balancer){ .conf = &c->config->balancers[0], .instances = instances, .instance_count = 2 };
+    balancers[1] = (struct balancer){ .conf = &c->config->balancers[1] };
+    c->generation = (struct generation){ .config = c->config, .balancers = balancers, .balancer_count = 2 };
     return c;
 }
 
@@ -171,6 +167,7 @@ static void control_end(struct control *c)
     instance_unref(&c->generation.balancers[0].instances[0]);
     instance_unref(&c->generation.balancers[0].instances[1]);
     board_free(&c->board);
+    config_free(&c->config);
     free(c);
 }
 
@@ -184,7 +181,7 @@ static void control_end(struct control *c)
     "\"zone\":\"us-east-1b\",\"admin\":\"auto\",\"last_check\":{\"at\":\"2026-03-04T05:06:08.123Z\",\"result\":\"fail\","              \
     "\"detail\":\"status-503\",\"duration_ms\":12.345}}"
 #define SPARE(balancer)                                                                                                                \
-    "{\"load_balancer\":\"" balancer "\",\"instance\":\"web spare\",\"state\":\"OutOfService\",\"reason_code\":\"Instance\","           \
+    "{\"load_balancer\":\"" balancer "\",\"instance\":\"web-spare\",\"state\":\"OutOfService\",\"reason_code\":\"Instance\","           \
     "\"description\":\"Instance is not currently registered with the LoadBalancer.\",\"since\":null,\"address\":\"10.0.22.100\","      \
     "\"port\":8080,\"zone\":null,\"admin\":\"auto\",\"last_check\":null}"
 #define LBINT                                                                                                                            \
@@ -218,10 +215,10 @@ static const struct api_row {
     { "instances of none", "GET", V1 "/x/instances", NULL, 404, NULL, NULL, 0 },
     { "one instance", "GET", INT "/instances/web-right", NULL, 200, RIGHT, NULL, 0 },
     { "by its alias", "GET", INT "/instances/i-0123", NULL, 200, LEFT, NULL, 0 },
-    { "known, not registered; its name escaped", "GET", INT "/instances/web%20spare", NULL, 200, SPARE("ha-lbint"), NULL, 0 },
+    { "known, not registered; its name escaped", "GET", INT "/instances/web%2dspare", NULL, 200, SPARE("ha-lbint"), NULL, 0 },
     { "never known", "GET", INT "/instances/i-9", NULL, 404, ERROR("not-found", "there is no instance named i-9 in the inventory"), NULL, 0 },
-    { "register", "POST", INT "/instances/register", "{\"instances\":[\"web-left\",\"web spare\"]}", 200, REGISTERED,
-      "register ha-lbint web-left web spare", 0 },
+    { "register", "POST", INT "/instances/register", "{\"instances\":[\"web-left\",\"web-spare\"]}", 200, REGISTERED,
+      "register ha-lbint web-left web-spare", 0 },
     { "deregister", "POST", INT "/instances/deregister", "{\"instances\":[\"web-left\"]}", 200, REGISTERED, "deregister ha-lbint web-left", 0 },
     { "what control does not find is 404", "POST", INT "/instances/register", "{\"instances\":[\"i-9\"]}", 404, ERROR("not-found", "code 1"),
       "register ha-lbint i-9", CONTROL_NOT_FOUND },
@@ -420,6 +417,29 @@ static void test_nft_is_text(void **state)
     control_end(c);
 }
 
+/* What comes is the configuration in force, as a file that is one. */
+static void test_config(void **state)
+{
+    struct control *c = control_make();
+    struct api_request request = request_of("GET", "/v1/config", NULL);
+    struct config *again = NULL;
+    struct config_errors errors;
+    struct api_answer got;
+    json_t *document;
+    (void)state;
+    api_serve(c, &request, &got);
+    assert_int_equal(got.status, 200);
+    document = json_loads(got.body, 0, NULL);
+    assert_int_equal(config_parse(json_string_value(json_object_get(document, "config")), "printed", &again, &errors), 0);
+    assert_int_equal(again->balancer_count, 2);
+    assert_int_equal(again->balancers[0].health_check.interval_ms, 6000);
+    config_errors_free(&errors);
+    config_free(&again);
+    json_decref(document);
+    free(got.body);
+    control_end(c);
+}
+
 static void test_long_target(void **state)
 {
     struct control *c = control_make();
@@ -442,7 +462,7 @@ static void test_long_target(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 * COUNT(rows) + COUNT(guard_rows) + 3];
+    struct CMUnitTest tests[2 * COUNT(rows) + COUNT(guard_rows) + 4];
     size_t count = 0;
     for (size_t i = 0; i < COUNT(rows); i++) {
         tests[count++] = (struct CMUnitTest){ .name = rows[i].name, .test_func = test_api, .initial_state = (void *)&rows[i] };
@@ -453,5 +473,6 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_override_is_shown);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_nft_is_text);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_long_target);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_config);
     return _cmocka_run_group_tests("api", tests, count, NULL, NULL);
 }

@@ -217,6 +217,14 @@ static const struct run_row {
     { "top: later", "-s @a top", 1, "", "halbctl: top: not supported by this version\n" },
     { "reload: later", "-s @a reload", 1, "", "halbctl: reload: not supported by this version\n" },
     { "config --diff: later", "-s @a config --diff", 1, "", "halbctl: config --diff: not supported by this version\n" },
+    { "a group of a file, without a process", "-c configs/ha-waf/ha-lbint.conf security-group secg-lbint --nft", 0,
+      "# security group secg-lbint\ntable inet halb\ndelete table inet halb\ntable inet halb {\n\tchain input {\n"
+      "\t\ttype filter hook input priority filter; policy drop;\n\t\tiifname \"lo\" accept\n"
+      "\t\tct state established,related accept\n\t\tmeta l4proto { icmp, ipv6-icmp } accept\n"
+      "\t\t# tcp 80 from secg-utm\n\t\tip saddr { 10.0.10.100, 10.0.11.100 } tcp dport 80 accept\n\t}\n}\n", "" },
+    { "a group that the file does not have", "-c configs/ha-waf/ha-lbint.conf security-group secg-x --nft", 1, "",
+      "halbctl: security-group: there is no security group named secg-x in configs/ha-waf/ha-lbint.conf\n" },
+    { "a file that is not a configuration", "-c CMakeLists.txt security-group secg-x --nft", 1, "", NULL },
     { "a file that is not there", "-c @c security-group g --nft", 1, "", NULL },
 };
 
