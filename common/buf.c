@@ -8,6 +8,7 @@ struct buf *buf_new(size_t cap)
     struct buf *b = malloc(sizeof(*b) + cap);
 
     if (b != NULL) {
+        b->refs = 1;
         b->len = 0;
         b->cap = cap;
     }
@@ -19,6 +20,7 @@ int buf_reserve(struct buf **buf, size_t more)
     size_t cap = (*buf)->cap;
     struct buf *b;
 
+    assert((*buf)->refs == 1);
     if (buf_room(*buf) >= more)
         return 0;
     while (cap - (*buf)->len < more)
@@ -31,9 +33,16 @@ int buf_reserve(struct buf **buf, size_t more)
     return 0;
 }
 
-void buf_free(struct buf **buf)
+struct buf *buf_ref(struct buf *buf)
 {
-    free(*buf);
+    buf->refs++;
+    return buf;
+}
+
+void buf_unref(struct buf **buf)
+{
+    if (*buf != NULL && --(*buf)->refs == 0)
+        free(*buf);
     *buf = NULL;
 }
 

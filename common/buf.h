@@ -5,8 +5,11 @@
 /*
  * A bounded run of bytes that is appended to. The owner reserves room first
  * and then appends without checks; appending past the room is a bug (asserted).
+ * Counted, by one thread: a send in flight holds a reference, and what is
+ * shared is no longer changed.
  */
 struct buf {
+    unsigned refs;
     size_t len, cap;
     char data[];
 };
@@ -14,7 +17,8 @@ struct buf {
 struct buf *buf_new(size_t cap);                /* NULL: no memory */
 /* At least `more` bytes of room after len; may move it. -ENOMEM leaves it as it was. */
 int buf_reserve(struct buf **buf, size_t more);
-void buf_free(struct buf **buf);                /* NULL is fine */
+struct buf *buf_ref(struct buf *buf);
+void buf_unref(struct buf **buf);               /* NULL is fine */
 
 static inline size_t buf_room(const struct buf *b)
 {

@@ -131,6 +131,7 @@ int config_load(const char *path, struct config **ret, struct config_errors *err
 /* As config_load, from text; `name` stands for the file. No @include. */
 int config_parse(const char *text, const char *name, struct config **ret, struct config_errors *errors);
 void config_free(struct config **config);
+struct config *config_copy(const struct config *from);      /* NULL: no memory */
 
 /* The effective configuration with all defaults; config_parse() of it prints itself again. */
 int config_print(const struct config *config, FILE *to);

@@ -116,7 +116,7 @@ static bool copy_section(const struct copying *c, const struct section *section,
 }
 
 /* NULL: no memory. */
-static struct config *config_copy(const struct config *from)
+struct config *config_copy(const struct config *from)
 {
     struct copying c = { .arena = arena_new(), .from = from };
     if (c.arena == NULL)

@@ -2,15 +2,35 @@
 #define LB_CONTROL_H
 #include "common/board.h"
 #include "common/config.h"
+#include <stdbool.h>
 #include <stddef.h>
 /*
  * The one door for changes: it owns the configuration, builds generations,
- * hands them to health and the workers, and ends drainings. Main thread alone.
+ * hands them to who plans the checks and to the workers, and ends drainings. Main thread alone.
  * A change has reached every worker when its call returns.
  */
 struct control;
 struct generation;
 struct instance;
+struct ring;
+struct worker;
+
+struct control_conf {
+    struct ring *ring;                  /* main's */
+    struct board *board;
+    int (*plan)(void *arg, const struct generation *generation);    /* has these registrations checked from now on; 0 or -errno */
+    void *plan_arg;
+    const char *zone;                   /* -z, or NULL */
+    unsigned worker_count;
+};
+
+/* Builds the first generation and has it planned. Takes config over, also on failure. 0 and *ret, or -errno. */
+int control_new(const struct control_conf *conf, struct config *config, struct control **ret);
+/* The workers, once they run: from now on they get each generation. Borrowed. */
+void control_set_workers(struct control *control, struct worker **workers, size_t count);
+void control_free(struct control **control);            /* the workers have ended */
+/* Has every registration that is checked had its first result? */
+bool control_checked(const struct control *control);
 
 enum control_code { CONTROL_OK, CONTROL_NOT_FOUND, CONTROL_BAD_REQUEST, CONTROL_CONFLICT, CONTROL_FAILED };
 struct control_error {

@@ -67,8 +67,10 @@ void side_received(struct ring *ring, struct side *side, struct ring_result resu
     }
 }
 
-void side_receive_stop(struct ring *ring, struct side *side)
+void side_expect_bulk(struct ring *ring, struct side *side)
 {
+    side->bulk = true;
+    side->full_reads = FULL_READS_FOR_BULK;
     ring_cancel(ring, &side->recv_op);
 }
 
@@ -118,15 +120,31 @@ static void send_rest(struct ring *ring, struct side *side, bool more)
     ring_send(ring, &side->send_op, side->fd, side->out, side->out_left, (more ? MSG_MORE : 0) | (impatient ? MSG_DONTWAIT : 0));
 }
 
-void side_send(struct ring *ring, struct side *side, const char *bytes, size_t len, struct chunk *chunk, bool more)
+static void send_begin(struct ring *ring, struct side *side, const char *bytes, size_t len, bool more)
 {
     assert(!side_sending(side));
     assert(len > 0);
     assert(!side->shut);
     side->out = bytes;
     side->out_left = len;
-    side->out_chunk = chunk;
     send_rest(ring, side, more);
+}
+
+void side_send_chunk(struct ring *ring, struct side *side, struct chunk *chunk, bool more)
+{
+    side->out_chunk = chunk;
+    send_begin(ring, side, chunk->data, chunk->len, more);
+}
+
+void side_send_buf(struct ring *ring, struct side *side, struct buf *buf, bool more)
+{
+    side->out_buf = buf_ref(buf);
+    send_begin(ring, side, buf->data, buf->len, more);
+}
+
+void side_send_text(struct ring *ring, struct side *side, const char *text)
+{
+    send_begin(ring, side, text, strlen(text), false);
 }
 
 static void out_drop(struct ring *ring, struct side *side)
@@ -134,6 +152,7 @@ static void out_drop(struct ring *ring, struct side *side)
     if (side->out_chunk != NULL)
         chunk_put(ring, side->out_chunk);
     side->out_chunk = NULL;
+    buf_unref(&side->out_buf);
     side->out_left = 0;
 }
 
@@ -154,8 +173,8 @@ static void out_park(struct ring *ring, struct side *side)
 bool side_sent(struct ring *ring, struct side *side, struct ring_result result)
 {
     if (result.res < 0 && result.res != -EAGAIN) {
-        if (side->error == 0 && result.res != -ECANCELED)
-            side->error = result.res;
+        if (result.res != -ECANCELED)
+            side->send_error = result.res;
         out_drop(ring, side);
         return true;
     }

@@ -1,5 +1,6 @@
 #ifndef LB_SIDE_H
 #define LB_SIDE_H
+#include "common/buf.h"
 #include "common/ring.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +14,8 @@
  */
 struct side {
     int fd;
-    int error;                      /* -errno that ended it; 0: none */
+    int error;                      /* -errno that ended receiving; 0: none */
+    int send_error;                 /* -errno that ended sending; what has come may still be read */
     bool eof;                       /* the peer has sent its FIN */
     bool shut;                      /* we have sent ours */
     bool bulk;                      /* full buffers keep coming: receive into large ones */
@@ -24,7 +26,8 @@ struct side {
     struct op recv_op, send_op;
     const char *out;                /* being sent */
     size_t out_left;
-    struct chunk *out_chunk;        /* whose bytes they are, or NULL */
+    struct chunk *out_chunk;        /* whose bytes they are: */
+    struct buf *out_buf;            /* one of these, or neither: constant text */
 };
 
 void side_init(struct side *side, int fd, void (*received)(struct op *, struct ring_result), void (*sent)(struct op *, struct ring_result));
@@ -32,7 +35,8 @@ void side_init(struct side *side, int fd, void (*received)(struct op *, struct r
 /* Starts receiving unless it goes on already, the inbox is full, or nothing can come any more. */
 void side_receive(struct ring *ring, struct side *side);
 void side_received(struct ring *ring, struct side *side, struct ring_result result);
-void side_receive_stop(struct ring *ring, struct side *side);   /* the last completion is still to come */
+/* Much is to come: from now on into large buffers. */
+void side_expect_bulk(struct ring *ring, struct side *side);
 
 /* The oldest piece, yours; NULL: none. */
 struct chunk *side_take(struct side *side);
@@ -44,9 +48,12 @@ static inline bool side_sending(const struct side *side)
 {
     return side->out_left > 0;
 }
-/* Sends all of it; chunk (may be NULL) is put when that is done. more: other bytes follow at once. Nothing else may be in flight. */
-void side_send(struct ring *ring, struct side *side, const char *bytes, size_t len, struct chunk *chunk, bool more);
-/* true: all is sent, or the side has failed (error is set). false: it goes on. */
+/* Sends all of it; nothing else may be in flight. more: other bytes follow at once. The chunk becomes the side's, the buf gets a
+ * reference, the text lives for ever. */
+void side_send_chunk(struct ring *ring, struct side *side, struct chunk *chunk, bool more);
+void side_send_buf(struct ring *ring, struct side *side, struct buf *buf, bool more);
+void side_send_text(struct ring *ring, struct side *side, const char *text);
+/* true: all is sent, or sending has failed (send_error is set). false: it goes on. */
 bool side_sent(struct ring *ring, struct side *side, struct ring_result result);
 
 void side_shut(struct side *side);              /* FIN after what was sent; once */

@@ -1,0 +1,10 @@
+#ifndef LB_ANSWER_H
+#define LB_ANSWER_H
+#include <stdbool.h>
+/*
+ * The answers that the balancer makes itself, byte for byte as ELB words them.
+ */
+/* status: 400 405 408 502 503 504. keep_alive: for the last three alone; the others always close. Lives for ever. */
+const char *answer_text(int status, bool keep_alive);
+extern const char answer_continue[];        /* 100, for Expect (RFC 9110 10.1.1) */
+#endif

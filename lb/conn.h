@@ -1,0 +1,101 @@
+#ifndef LB_CONN_H
+#define LB_CONN_H
+#include "common/addr.h"
+#include "common/buf.h"
+#include "common/http1.h"
+#include "common/list.h"
+#include "common/timer.h"
+#include "lb/pool.h"
+#include "lb/relay.h"
+#include "lb/side.h"
+#include <stdbool.h>
+#include <stdint.h>
+/*
+ * One client connection (the front) and the exchange that it is in: the only
+ * place that decides what comes next. One worker's.
+ */
+struct back;
+struct instance;
+struct listener;
+struct pin;
+struct worker;
+
+enum conn_state { CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
+#define CONN_STATES (CONN_CLOSING + 1)
+
+/* Why a connection ended: NAME, text for the log. */
+#define CLOSE_REASONS(X)                                          \
+    X(CLOSE_NONE, "open")                                         \
+    X(CLOSE_DONE, "done")                                         \
+    X(CLOSE_CLIENT_LEFT, "client left")                           \
+    X(CLOSE_CLIENT_FAILED, "client connection failed")            \
+    X(CLOSE_INSTANCE_FAILED, "instance connection failed")        \
+    X(CLOSE_INSTANCE_ANSWER, "instance's answer broke off")       \
+    X(CLOSE_INSTANCE_LEFT, "instance left service")               \
+    X(CLOSE_NO_INSTANCE, "no instance in service")                \
+    X(CLOSE_IDLE, "idle timeout")                                 \
+    X(CLOSE_REFUSED, "request refused")                           \
+    X(CLOSE_NO_MEMORY, "no memory")                               \
+    X(CLOSE_STOPPING, "stopping")
+
+enum close_why {
+#define X(name, text) name,
+    CLOSE_REASONS(X)
+#undef X
+    CLOSE_WHY_COUNT
+};
+
+/* Why the last try on an instance came to nothing; it decides the answer if no further try is left. */
+enum failure { FAILED_NO_INSTANCE, FAILED_RESOURCES, FAILED_REFUSED, FAILED_CONNECT_TIMEOUT, FAILED_CLOSED, FAILED_MALFORMED, FAILED_SILENT };
+
+struct conn {
+    struct side front;
+    struct worker *worker;
+    const struct listener *listener;
+    struct list link;                   /* worker's conns */
+    struct timer timer;
+    uint64_t deadline_ms;
+    enum conn_state state;
+    enum close_why why;
+    bool http;
+    bool reset;                         /* ends with RST */
+    struct buf *in_head;                /* a request's head that has not come whole */
+
+    /* The exchange: from a whole request head (TCP: from accept) to the end of its answer. */
+    struct pin *pin;                    /* NULL: none */
+    struct instance *instance;          /* in use; else NULL */
+    unsigned node_index;                /* whose use of it is counted */
+    struct back *back;                  /* CONNECT, RELAY */
+    struct flow request, response;
+    struct list queue_link;             /* QUEUED: worker's queue */
+    struct tried tried;
+    unsigned tries;                     /* further ones after the first */
+    enum failure failure;
+    const char *answer;                 /* ANSWER: made here, still to be sent */
+    enum http1_method method;
+    uint8_t minor;                      /* the client's HTTP/1.minor */
+    uint8_t interim;                    /* 1xx answers passed on */
+    bool keep_alive;                    /* after this exchange */
+    bool fresh_only;                    /* a pooled connection has failed this request: no more of them */
+    bool head_read;                     /* the request has a body state to look at */
+    bool response_byte;                 /* the instance has answered something */
+    bool response_begun;                /* the final head was passed on */
+    bool back_keep;                     /* the instance is willing to go on */
+
+    uint64_t bytes_in, bytes_out;       /* payload, of all exchanges */
+    unsigned requests;
+    struct addr client;
+};
+
+/* Takes the descriptor over (also on failure: closed). */
+void conn_accept(struct worker *worker, const struct listener *listener, int fd, const struct addr *client);
+
+/* From its back: connecting has ended; something has come or gone. */
+void conn_connected(struct conn *c, int res);
+void conn_progress(struct conn *c);
+
+/* From the worker: its instance may no longer be one for this work; a place in the queue may have come up; the worker drains or stops. */
+void conn_review(struct conn *c);
+void conn_queue_review(struct conn *c);
+void conn_stop(struct conn *c, bool now);
+#endif

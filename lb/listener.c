@@ -1,0 +1,143 @@
+#include "lb/listener.h"
+#include "common/addr.h"
+#include "common/config.h"
+#include "lb/conn.h"
+#include "lb/generation.h"
+#include "lb/secgroup.h"
+#include "lb/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define PAUSE_MS 100        /* before accepting again when there was no descriptor or memory */
+
+static void accept_start(struct listener *listener)
+{
+    if (!listener->closing && !listener->accept_op.active)
+        ring_accept(listener->worker->ring, &listener->accept_op, listener->fd);
+}
+
+static bool place_take(struct worker *worker)
+{
+    struct worker_shared *shared = worker->shared;
+
+    if (atomic_fetch_add(&shared->connections, 1) < shared->connections_max)
+        return true;
+    atomic_fetch_sub(&shared->connections, 1);
+    worker_count(worker, COUNT_TOO_MANY);
+    worker_out_of_resources(worker, -EUSERS);
+    return false;
+}
+
+static void admit(struct listener *listener, int fd)
+{
+    struct worker *worker = listener->worker;
+    const struct generation *generation = worker->pin->generation;
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    struct addr client;
+
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0) {
+        close(fd);          /* it has gone already */
+        return;
+    }
+    client = addr_from_sockaddr((struct sockaddr *)&peer);
+    if (!secgroup_admits(listener_balancer(listener, generation)->admitted, listener_config(listener, generation)->port, &client)) {
+        worker_count(worker, COUNT_DENIED);
+        close(fd);
+        return;
+    }
+    if (!place_take(worker)) {
+        close(fd);
+        return;
+    }
+    worker_count(worker, COUNT_ACCEPTED);
+    conn_accept(worker, listener, fd, &client);
+}
+
+/* Closing a listener resets what waits in its backlog; so all of that is accepted first. */
+static void finish(struct listener *listener)
+{
+    int fd;
+
+    if (!listener->closing || listener->accept_op.active || listener->fd < 0)
+        return;
+    fcntl(listener->fd, F_SETFL, O_NONBLOCK);
+    do {
+        fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            admit(listener, fd);
+    } while (fd >= 0 || errno == EINTR || errno == ECONNABORTED);
+    close(listener->fd);
+    listener->fd = -1;
+}
+
+static bool passing(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
+}
+
+static void on_accepted(struct op *op, struct ring_result result)
+{
+    struct listener *listener = container_of(op, struct listener, accept_op);
+    struct worker *worker = listener->worker;
+
+    if (result.res >= 0) {
+        admit(listener, result.res);
+    } else if (passing(result.res)) {
+        worker_count(worker, COUNT_ACCEPT_FAILED);
+        worker_out_of_resources(worker, result.res);
+        if (!result.more && !listener->closing) {
+            ring_timer_set(worker->ring, &listener->pause, ring_now_ms(worker->ring) + PAUSE_MS);
+            return;
+        }
+    }
+    if (!result.more)
+        accept_start(listener);
+    finish(listener);
+}
+
+static void on_pause_over(struct timer *timer)
+{
+    accept_start(container_of(timer, struct listener, pause));
+}
+
+void listener_start(struct listener *listener, struct worker *worker, const struct listener_conf *conf)
+{
+    *listener = (struct listener){ .worker = worker, .fd = conf->fd, .balancer = conf->balancer, .node = conf->node, .listener = conf->listener };
+    op_init(&listener->accept_op, on_accepted);
+    timer_init(&listener->pause, on_pause_over);
+    accept_start(listener);
+}
+
+void listener_stop(struct listener *listener)
+{
+    if (listener->closing)
+        return;
+    listener->closing = true;
+    ring_timer_stop(listener->worker->ring, &listener->pause);
+    ring_cancel(listener->worker->ring, &listener->accept_op);
+    finish(listener);
+}
+
+bool listener_stopped(const struct listener *listener)
+{
+    return listener->fd < 0;
+}
+
+const struct balancer *listener_balancer(const struct listener *listener, const struct generation *generation)
+{
+    assert(listener->balancer < generation->balancer_count);
+    return &generation->balancers[listener->balancer];
+}
+
+const struct node *listener_node(const struct listener *listener, const struct generation *generation)
+{
+    return &listener_balancer(listener, generation)->nodes[listener->node];
+}
+
+const struct config_listener *listener_config(const struct listener *listener, const struct generation *generation)
+{
+    return &listener_balancer(listener, generation)->conf->listeners[listener->listener];
+}

@@ -1,0 +1,26 @@
+#include "lb/notify.h"
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+void notify(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    size_t len = path == NULL ? 0 : strlen(path);
+    int fd;
+
+    if (len < 2 || len >= sizeof(at.sun_path) || (path[0] != '/' && path[0] != '@'))
+        return;
+    memcpy(at.sun_path, path, len);
+    if (path[0] == '@')
+        at.sun_path[0] = '\0';          /* abstract */
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&at, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+    close(fd);
+}

@@ -1,0 +1,27 @@
+#ifndef LB_PRIVSEP_H
+#define LB_PRIVSEP_H
+#include "common/config.h"
+/*
+ * Started as root, the program splits before it has a ring or a thread: a small
+ * parent keeps the rights and hears only its child, which drops them all and
+ * does the work. The child asks for descriptors by index; the parent gives what
+ * its own reading of the configuration has at that index. Not root, or user =
+ * "root": one process, and the same calls act in place. Main thread alone.
+ */
+struct privsep;
+
+/*
+ * Splits if need be. The parent does not return: it passes signals on and ends as its child does.
+ * In the child (or the one process): 0 and *ret, or -errno with the reason already logged. config is borrowed for good.
+ */
+int privsep_start(const struct config *config, struct privsep **ret);
+void privsep_free(struct privsep **privsep);
+
+/* A listening socket of its own for one worker; subnet and listener index into the balancer's. -errno: -EADDRINUSE also when
+ * SO_REUSEPORT would have let us in beside a stranger. */
+int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker);
+/* The control socket, listening; a stale one is replaced. -EADDRINUSE: a living process serves there. */
+int privsep_admin_socket(struct privsep *privsep);
+/* Creates the state directory for the user that we run as. */
+int privsep_state_dir(struct privsep *privsep);
+#endif

@@ -1,0 +1,313 @@
+#include "lb/worker.h"
+#include "common/board.h"
+#include "common/clock.h"
+#include "common/http1.h"
+#include "common/log.h"
+#include "lb/backend.h"
+#include "lb/conn.h"
+#include "lb/generation.h"
+#include "lb/instance.h"
+#include "lb/listener.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SMALL_COUNT 1024            /* receive buffers for heads and small bodies */
+#define SMALL_BYTES (16 * 1024)
+#define BULK_COUNT 8                /* few, so that they stay in the cache */
+#define BULK_BYTES (256 * 1024)
+#define OPS_PER_CONNECTION 4        /* receive and send, on both sides */
+
+struct start {                      /* what the thread reports of its beginning */
+    struct worker *worker;
+    const struct worker_conf *conf;
+    int result;
+    bool begun;
+};
+
+struct pin *pin_get(struct worker *worker)
+{
+    worker->pin->users++;
+    return worker->pin;
+}
+
+void pin_put(struct pin **pin)
+{
+    struct pin *p = *pin;
+
+    *pin = NULL;
+    if (--p->users > 0)
+        return;
+    generation_unref(&p->generation);
+    free(p);
+}
+
+static struct pin *pin_new(struct generation *generation)
+{
+    struct pin *pin = malloc(sizeof(*pin));
+
+    if (pin != NULL)
+        *pin = (struct pin){ .generation = generation, .users = 1 };
+    return pin;
+}
+
+void worker_out_of_resources(struct worker *worker, int err)
+{
+    if (worker->out_of_resources)
+        return;
+    worker->out_of_resources = true;
+    if (err == -EUSERS)
+        log_warning("worker %u: all %u connections are in use: new ones are closed until one ends", worker->index, worker->shared->connections_max);
+    else
+        log_warning("worker %u: %s: what needs more is refused until there is some again", worker->index, strerror(-err));
+}
+
+void worker_has_resources(struct worker *worker)
+{
+    if (!worker->out_of_resources)
+        return;
+    worker->out_of_resources = false;
+    log_info("worker %u: resources are there again", worker->index);
+}
+
+static void review_instance(struct worker *worker, struct instance *instance)
+{
+    struct instance_local *local = &instance->locals[worker->index];
+
+    if (instance_eligible(instance))
+        return;
+    back_close_idle(worker, instance);
+    list_for_each_safe(link, &local->busy) {
+        struct back *back = list_entry(link, struct back, link);
+        conn_review(back->conn);
+    }
+}
+
+/* The board or the generation has changed: who works for an instance that left, and who waits for one. */
+static void review(struct worker *worker)
+{
+    const struct generation *generation = worker->pin->generation;
+
+    for (size_t i = 0; i < generation->balancer_count; i++)
+        for (size_t k = 0; k < generation->balancers[i].instance_count; k++)
+            review_instance(worker, generation->balancers[i].instances[k]);
+    list_for_each_safe(link, &worker->queue)
+        conn_queue_review(list_entry(link, struct conn, queue_link));
+}
+
+static void obey_state(struct worker *worker, enum worker_state ordered)
+{
+    if (ordered <= worker->state)
+        return;
+    worker->state = ordered;
+    for (size_t i = 0; i < worker->listener_count; i++)
+        listener_stop(&worker->listeners[i]);
+    list_for_each_safe(link, &worker->conns)
+        conn_stop(list_entry(link, struct conn, link), ordered == WORKER_STOPS);
+    for (size_t i = 0; i < worker->pin->generation->balancer_count; i++)
+        for (size_t k = 0; k < worker->pin->generation->balancers[i].instance_count; k++)
+            back_close_idle(worker, worker->pin->generation->balancers[i].instances[k]);
+}
+
+/* Takes over what main has ordered. The generation of before lives on in those who began with it. */
+static void obey(struct worker *worker)
+{
+    enum worker_state ordered;
+
+    pthread_mutex_lock(&worker->lock);
+    ordered = worker->ordered;
+    if (worker->next != NULL) {
+        pin_put(&worker->pin);
+        worker->pin = worker->next;
+        worker->next = NULL;
+        pthread_cond_signal(&worker->obeyed);
+    }
+    pthread_mutex_unlock(&worker->lock);
+    obey_state(worker, ordered);
+}
+
+static void woken(void *arg)
+{
+    struct worker *worker = arg;
+
+    obey(worker);
+    review(worker);
+}
+
+static bool worker_done(const struct worker *worker)
+{
+    if (worker->state == WORKER_RUNS || worker->conn_count > 0 || worker->back_count > 0)
+        return false;
+    for (size_t i = 0; i < worker->listener_count; i++)
+        if (!listener_stopped(&worker->listeners[i]))
+            return false;
+    return true;
+}
+
+static uint32_t ops_max(const struct worker *worker)
+{
+    uint64_t ops = (uint64_t)worker->shared->connections_max * OPS_PER_CONNECTION + SMALL_COUNT + BULK_COUNT;
+
+    return ops > UINT32_MAX ? UINT32_MAX : (uint32_t)ops;
+}
+
+static int begin(struct worker *worker, const struct worker_conf *conf)
+{
+    struct ring_conf ring_conf = {
+        .ops_max = ops_max(worker),
+        .small_count = SMALL_COUNT,
+        .small_bytes = SMALL_BYTES,
+        .bulk_count = BULK_COUNT,
+        .bulk_bytes = BULK_BYTES,
+        .woken = woken,
+        .arg = worker,
+    };
+    int r = ring_new(&ring_conf, &worker->ring);
+
+    if (r < 0)
+        return r;
+    r = board_subscribe(worker->shared->board, worker->ring);
+    if (r < 0) {
+        ring_free(&worker->ring);
+        return r;
+    }
+    for (size_t i = 0; i < conf->listener_count; i++)
+        listener_start(&worker->listeners[i], worker, &conf->listeners[i]);
+    return 0;
+}
+
+static void started(struct start *start, int result)
+{
+    struct worker *worker = start->worker;
+
+    pthread_mutex_lock(&worker->lock);
+    start->result = result;
+    start->begun = true;
+    pthread_cond_signal(&worker->obeyed);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void *worker_main(void *arg)
+{
+    struct start *start = arg;
+    struct worker *worker = start->worker;
+    int r = begin(worker, start->conf);
+
+    started(start, r);          /* start is gone from here on */
+    if (r < 0)
+        return NULL;
+    while (r == 0 && !worker_done(worker)) {
+        r = ring_step(worker->ring);
+        atomic_store_explicit(&worker->progress_us, clock_monotonic_us(), memory_order_relaxed);
+    }
+    if (r < 0) {
+        log_error("worker %u: its ring has failed: %s; stopping, so that another process can take over", worker->index, strerror(-r));
+        abort();
+    }
+    board_unsubscribe(worker->shared->board, worker->ring);
+    pthread_mutex_lock(&worker->lock);
+    worker->finished = true;
+    pthread_cond_signal(&worker->obeyed);
+    pthread_mutex_unlock(&worker->lock);
+    ring_free(&worker->ring);
+    return NULL;
+}
+
+static void worker_destroy(struct worker *worker)
+{
+    if (worker->pin != NULL)
+        pin_put(&worker->pin);
+    pthread_mutex_destroy(&worker->lock);
+    pthread_cond_destroy(&worker->obeyed);
+    free(worker->listeners);
+    free(worker->head);
+    free(worker);
+}
+
+int worker_start(const struct worker_conf *conf, struct worker **ret)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    struct start start = { .worker = worker, .conf = conf };
+    int r;
+
+    if (worker == NULL)
+        return -ENOMEM;
+    worker->index = conf->index;
+    worker->shared = conf->shared;
+    worker->listener_count = conf->listener_count;
+    list_init(&worker->conns);
+    list_init(&worker->queue);
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_cond_init(&worker->obeyed, NULL);
+    worker->listeners = calloc(conf->listener_count + 1, sizeof(*worker->listeners));
+    worker->head = malloc(sizeof(*worker->head));
+    worker->pin = pin_new(generation_ref(conf->generation));
+    r = -ENOMEM;
+    if (worker->listeners == NULL || worker->head == NULL || worker->pin == NULL)
+        goto fail;
+    r = -pthread_create(&worker->thread, NULL, worker_main, &start);
+    if (r < 0)
+        goto fail;
+    pthread_mutex_lock(&worker->lock);
+    while (!start.begun)
+        pthread_cond_wait(&worker->obeyed, &worker->lock);
+    pthread_mutex_unlock(&worker->lock);
+    if (start.result == 0) {
+        *ret = worker;
+        return 0;
+    }
+    pthread_join(worker->thread, NULL);
+    r = start.result;
+fail:
+    worker_destroy(worker);
+    return r;
+}
+
+int worker_publish(struct worker *worker, struct generation *generation)
+{
+    struct pin *pin = pin_new(generation);
+
+    if (pin == NULL)
+        return -ENOMEM;
+    generation_ref(generation);
+    pthread_mutex_lock(&worker->lock);
+    worker->next = pin;
+    while (worker->next != NULL && !worker->finished) {
+        ring_wake(worker->ring);
+        pthread_cond_wait(&worker->obeyed, &worker->lock);
+    }
+    if (worker->next != NULL)
+        pin_put(&worker->next);         /* it ended before */
+    pthread_mutex_unlock(&worker->lock);
+    return 0;
+}
+
+void worker_order(struct worker *worker, enum worker_state state)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->ordered = state;
+    if (!worker->finished)
+        ring_wake(worker->ring);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+bool worker_finished(struct worker *worker)
+{
+    bool finished;
+
+    pthread_mutex_lock(&worker->lock);
+    finished = worker->finished;
+    pthread_mutex_unlock(&worker->lock);
+    return finished;
+}
+
+void worker_free(struct worker **worker)
+{
+    struct worker *w = *worker;
+
+    *worker = NULL;
+    pthread_join(w->thread, NULL);
+    worker_destroy(w);
+}

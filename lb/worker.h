@@ -1,0 +1,118 @@
+#ifndef LB_WORKER_H
+#define LB_WORKER_H
+#include "common/list.h"
+#include "common/ring.h"
+#include "common/timer.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+/*
+ * A worker: one thread with its own ring, listening sockets, connections and
+ * idle back connections. Workers share the generation, the board and the
+ * instances' counts, nothing else. Everything here is touched by its own thread
+ * alone, unless it says otherwise.
+ */
+struct board;
+struct conn;
+struct generation;
+struct http1_head;
+struct listener;
+
+/* Why a connection or an attempt ended, and what else is counted: NAME, text for the log. */
+#define WORKER_COUNTERS(X)                                                     \
+    X(COUNT_ACCEPTED, "connections accepted")                                  \
+    X(COUNT_DENIED, "connections refused by security groups")                  \
+    X(COUNT_TOO_MANY, "connections closed: max_connections reached")           \
+    X(COUNT_ACCEPT_FAILED, "accepts failed (no descriptor or no memory)")      \
+    X(COUNT_REQUESTS, "requests")                                              \
+    X(COUNT_ANSWER_400, "answers 400 made here")                               \
+    X(COUNT_ANSWER_405, "answers 405 made here")                               \
+    X(COUNT_ANSWER_408, "answers 408 made here")                               \
+    X(COUNT_ANSWER_502, "answers 502 made here")                               \
+    X(COUNT_ANSWER_503, "answers 503 made here")                               \
+    X(COUNT_ANSWER_504, "answers 504 made here")                               \
+    X(COUNT_SPILLOVER, "requests refused by a full surge queue")               \
+    X(COUNT_RETRIES, "tries on a further connection")                          \
+    X(COUNT_BACK_ERRORS, "connections to instances that failed")               \
+    X(COUNT_NO_RESOURCES, "requests refused: no descriptor, no memory or no source port")
+
+enum worker_counter {
+#define X(name, text) name,
+    WORKER_COUNTERS(X)
+#undef X
+    WORKER_COUNTER_COUNT
+};
+
+/* A generation as one worker uses it: counted without atomics by those who began with it. */
+struct pin {
+    struct generation *generation;
+    unsigned users;
+};
+
+/* What all workers of the process share besides the generation. */
+struct worker_shared {
+    struct board *board;
+    atomic_uint connections;            /* fronts open, over all workers */
+    unsigned connections_max;
+};
+
+enum worker_state { WORKER_RUNS, WORKER_DRAINS, WORKER_STOPS };
+
+struct worker {
+    struct ring *ring;
+    unsigned index;
+    enum worker_state state;
+    struct worker_shared *shared;
+    struct pin *pin;                    /* the newest generation */
+    struct listener *listeners;
+    size_t listener_count;
+    struct list conns;                  /* every front */
+    struct list queue;                  /* fronts in the surge queue, oldest first */
+    unsigned conn_count, back_count;
+    struct http1_head *head;            /* scratch: the head being looked at; never across callbacks */
+    bool out_of_resources;              /* the condition was logged and holds */
+    atomic_uint_least64_t counters[WORKER_COUNTER_COUNT];      /* written by the worker, read by any */
+    atomic_uint_least64_t reasons[64];  /* by enum http1_reason: request heads refused */
+
+    pthread_t thread;
+    pthread_mutex_t lock;               /* over what follows: orders from main */
+    pthread_cond_t obeyed;
+    struct pin *next;                   /* a generation to be taken over; NULL: taken */
+    enum worker_state ordered;
+    bool finished;                      /* the thread is about to end */
+    atomic_uint_least64_t progress_us;  /* monotonic: its last turn */
+};
+
+struct listener_conf {
+    int fd;                             /* listening; owned by the worker from worker_start() on */
+    unsigned balancer, node, listener;  /* indices: generation's balancer, its node, the configuration's listener */
+};
+
+struct worker_conf {
+    unsigned index;
+    struct worker_shared *shared;
+    struct generation *generation;      /* gets a reference of the worker's */
+    const struct listener_conf *listeners;
+    size_t listener_count;
+};
+
+/* Main thread. 0 and *ret, or -errno as ring_new() gave it. */
+int worker_start(const struct worker_conf *conf, struct worker **ret);
+/* Returns when the worker has taken the generation over. 0 or -ENOMEM. */
+int worker_publish(struct worker *worker, struct generation *generation);
+void worker_order(struct worker *worker, enum worker_state state);  /* DRAINS: ends when its last connection does; STOPS: now */
+bool worker_finished(struct worker *worker);
+void worker_free(struct worker **worker);       /* joins; it was ordered to stop or has finished */
+
+static inline void worker_count(struct worker *worker, enum worker_counter counter)
+{
+    atomic_fetch_add_explicit(&worker->counters[counter], 1, memory_order_relaxed);
+}
+/* A lasting condition is logged when it begins and when it has ended, not once per event. */
+void worker_out_of_resources(struct worker *worker, int err);
+void worker_has_resources(struct worker *worker);
+
+struct pin *pin_get(struct worker *worker);     /* of the newest generation */
+void pin_put(struct pin **pin);
+#endif
