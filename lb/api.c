@@ -153,11 +153,17 @@ static json_t *unregistered_json(const struct balancer *balancer, const struct c
                      text_or_null(instance->zone), "admin", slot_admin_text(ADMIN_AUTO), "last_check");
 }
 
+/* One that was cut off is kept until its last connection has ended; an operator is done with it. */
+static bool is_shown(const struct instance *instance)
+{
+    return atomic_load(&instance->phase) != INSTANCE_CUT;
+}
+
 static json_t *instances_json(const struct balancer *balancer)
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < balancer->instance_count; i++) {
-        if (json_array_append_new(list, instance_json(balancer, balancer->instances[i])) < 0) {
+        if (is_shown(balancer->instances[i]) && json_array_append_new(list, instance_json(balancer, balancer->instances[i])) < 0) {
             json_decref(list);
             list = NULL;
         }
@@ -224,7 +230,7 @@ static const struct balancer *find_balancer(struct call *call)
 static const struct instance *find_registered(const struct balancer *balancer, const char *id)
 {
     for (size_t i = 0; i < balancer->instance_count; i++) {
-        if (strcmp(balancer->instances[i]->id, id) == 0)
+        if (is_shown(balancer->instances[i]) && strcmp(balancer->instances[i]->id, id) == 0)
             return balancer->instances[i];
     }
     return NULL;

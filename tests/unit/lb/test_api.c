@@ -404,6 +404,29 @@ static void test_override_is_shown(void **state)
     control_end(c);
 }
 
+/* Draining it is seen, cut off it is as if it had not been registered. */
+static void test_deregistered(void **state)
+{
+    struct control *c = control_make();
+    struct api_request request = request_of("GET", INT "/instances", NULL);
+    struct instance *left = c->generation.balancers[0].instances[0];
+    struct api_answer got;
+    (void)state;
+    atomic_store(&left->phase, INSTANCE_DRAINING);
+    api_serve(c, &request, &got);
+    assert_string_equal(got.body, "[" LEFT "," RIGHT "]");
+    free(got.body);
+    atomic_store(&left->phase, INSTANCE_CUT);
+    api_serve(c, &request, &got);
+    assert_string_equal(got.body, "[" RIGHT "]");
+    free(got.body);
+    request.target = span(INT "/instances/web-left");
+    api_serve(c, &request, &got);
+    assert_non_null(strstr(got.body, "Instance is not currently registered with the LoadBalancer."));
+    free(got.body);
+    control_end(c);
+}
+
 static void test_nft_is_text(void **state)
 {
     struct control *c = control_make();
@@ -462,7 +485,7 @@ static void test_long_target(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 * COUNT(rows) + COUNT(guard_rows) + 4];
+    struct CMUnitTest tests[2 * COUNT(rows) + COUNT(guard_rows) + 5];
     size_t count = 0;
     for (size_t i = 0; i < COUNT(rows); i++) {
         tests[count++] = (struct CMUnitTest){ .name = rows[i].name, .test_func = test_api, .initial_state = (void *)&rows[i] };
@@ -474,5 +497,6 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_nft_is_text);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_long_target);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_config);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_deregistered);
     return _cmocka_run_group_tests("api", tests, count, NULL, NULL);
 }
