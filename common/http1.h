@@ -25,7 +25,7 @@
     X(HTTP1_BAD_HOST, "bad-host")                       /* missing, twice, invalid */ \
     X(HTTP1_BAD_CONTENT_LENGTH, "bad-content-length")                                 \
     X(HTTP1_BAD_TRANSFER_ENCODING, "bad-transfer-encoding")                           \
-    X(HTTP1_AMBIGUOUS_LENGTH, "ambiguous-length")       /* both of these, or CL twice and different */ \
+    X(HTTP1_AMBIGUOUS_LENGTH, "ambiguous-length")       /* both of these, or CL twice */ \
     X(HTTP1_BAD_EXPECT, "bad-expect")                                                 \
     X(HTTP1_LINE_TOO_LONG, "line-too-long")             /* request or status line */  \
     X(HTTP1_FIELD_TOO_LONG, "field-too-long")                                         \
@@ -81,7 +81,8 @@ struct http1_head {
 };
 
 struct http1_limits {
-    size_t line_max, field_max, head_max;   /* bytes: start line; one field line; start line excluded, all field lines */
+    size_t line_max, field_max;             /* bytes of the start line, of one field line; without CRLF */
+    size_t head_max;                        /* of all field lines, with CRLF; without the start line and the empty one */
     size_t count_max;                       /* fields; <= HTTP1_FIELDS_MAX */
 };
 
@@ -106,7 +107,7 @@ void http1_body_init(struct http1_body *body, const struct http1_head *head);
 /*
  * Takes what belongs to the body from bytes[0, len): *consumed of them, of which the payload is moved together to the
  * front, to bytes[0, *payload). After the end, consumed < len is the next message's. Chunk extensions and trailers are
- * checked and dropped. 0, or -HTTP1_BAD_CHUNK.
+ * checked and dropped. 0, or -HTTP1_BAD_CHUNK from then on, consumed being what came before the bad byte.
  */
 int http1_body_take(struct http1_body *body, char *bytes, size_t len, size_t *payload, size_t *consumed);
 

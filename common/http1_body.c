@@ -23,7 +23,7 @@ enum step {
     STEP_TRAILER_FIRST, STEP_TRAILER_NAME, STEP_TRAILER_VALUE, STEP_TRAILER_LF, STEP_END_LF, STEP_REFUSED
 };
 
-#define SIZE_DIGITS_MAX 16
+#define SIZE_DIGITS_MAX 16              /* what 64 bits hold: no sum can wrap */
 #define SIZE_MAX_BYTES (UINT64_C(1) << 62)
 #define SIZE_LINE_MAX 4096              /* digits and extensions: CVE-2024-22019 was one without end */
 #define TRAILERS_MAX 8192                /* all of them, less line ends */
@@ -48,7 +48,7 @@ static enum step size_begin(struct http1_body *body, char byte)
 
 static enum step size_digit(struct http1_body *body, int digit)
 {
-    if (body->line++ == SIZE_DIGITS_MAX || body->left > SIZE_MAX_BYTES / 16)
+    if (body->line++ == SIZE_DIGITS_MAX)
         return STEP_REFUSED;
     body->left = body->left * 16 + (uint64_t)digit;
     return body->left > SIZE_MAX_BYTES ? STEP_REFUSED : STEP_SIZE;
