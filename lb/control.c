@@ -7,6 +7,7 @@
 #include "lb/worker.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,9 +192,14 @@ const struct generation *control_generation(const struct control *control)
     return control->generation;
 }
 
-static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, const char *a, const char *b)
+static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...)
 {
-    snprintf(error->message, sizeof(error->message), format, a, b);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error->message, sizeof(error->message), format, args);
+    va_end(args);
     return code;
 }
 
@@ -201,13 +207,13 @@ static enum control_code refuse(struct control_error *error, enum control_code c
 static enum control_code change(struct control *control, int r, struct config *next, const char *balancer, const char *which, struct control_error *error)
 {
     if (r == -ENOENT)
-        return refuse(error, CONTROL_NOT_FOUND, "There is no ACTIVE Load Balancer named '%s'%s", balancer, "");
+        return refuse(error, CONTROL_NOT_FOUND, "There is no ACTIVE Load Balancer named '%s'", balancer);
     if (r == -ESRCH)
-        return refuse(error, CONTROL_NOT_FOUND, "Could not find instance '%s'%s", which, "");
+        return refuse(error, CONTROL_NOT_FOUND, "Could not find instance '%s'", which);
     if (r == 0)
         r = apply(control, next);
     if (r < 0)
-        return refuse(error, CONTROL_FAILED, "%s%s", strerror(-r), "; nothing was changed");
+        return refuse(error, CONTROL_FAILED, "%s; nothing was changed", strerror(-r));
     return CONTROL_OK;
 }
 
@@ -269,7 +275,7 @@ enum control_code control_set_admin(struct control *control, const char *balance
     struct instance *instance;
 
     if (b == NULL)
-        return refuse(error, CONTROL_NOT_FOUND, "There is no ACTIVE Load Balancer named '%s'%s", balancer, "");
+        return refuse(error, CONTROL_NOT_FOUND, "There is no ACTIVE Load Balancer named '%s'", balancer);
     instance = find_instance(control, b, id);
     if (instance == NULL)
         return refuse(error, CONTROL_NOT_FOUND, "Instance '%s' is not registered with '%s'", id, balancer);
