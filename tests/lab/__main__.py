@@ -6,8 +6,8 @@ import shlex
 import signal
 import sys
 
-from . import halb
-from .setup import Setup
+from . import halb, netns
+from .setup import NotUp, Setup
 from .story import NotHeld, Story
 
 
@@ -16,10 +16,13 @@ def main():
     missing = [name for name in ("halb", "halbctl") if not os.access(halb.build_folder() / name, os.X_OK)]
     if missing:
         sys.exit(_say(f"{halb.build_folder()}: no {' and no '.join(missing)}; run make build"))
-    if options.plan == "vpc" and os.geteuid() != 0:
+    if options.plan == "vpc" and not netns.available():
         sys.exit(_say("PLAN=vpc makes network namespaces, and that needs root; PLAN=loopback does not"))
     try:
         return _demo(options)
+    except NotUp as failure:
+        _say(failure)
+        return 1
     except KeyboardInterrupt:
         return 130
 

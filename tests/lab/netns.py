@@ -16,6 +16,11 @@ USER = "user"
 ROUTER = "router"
 
 
+def available():
+    """May we make network namespaces? Root may, unless its container says no."""
+    return subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode == 0
+
+
 class Loopback:
     """One host for all; nothing to set up."""
 
@@ -70,12 +75,12 @@ class Namespaces:
 
     def command(self, host):
         """What to put before a command so that it runs on that host."""
-        return ["ip", "netns", "exec", self.prefix + host]
+        return ["nsenter", f"--net={self._path(host)}", "--"]
 
     @contextlib.contextmanager
     def inside(self, host):
         """The calling thread is on that host: its new sockets are the host's."""
-        with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{self.prefix}{host}") as there:
+        with open("/proc/thread-self/ns/net") as before, open(self._path(host)) as there:
             self._setns(there)
             try:
                 yield
@@ -85,6 +90,9 @@ class Namespaces:
     def protect(self, host, ruleset):
         """Puts an nftables ruleset in force on the host."""
         self._in(host, "nft", "-f", "-", input=ruleset)
+
+    def _path(self, host):
+        return f"/run/netns/{self.prefix}{host}"
 
     def _setns(self, namespace):
         if self.libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:

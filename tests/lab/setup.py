@@ -11,6 +11,10 @@ from .process import adopt_orphans, wait_for
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class NotUp(Exception):
+    """The set-up could not be brought up; says why, with the ends of the logs."""
+
+
 class Setup:
     """Brought up in the order of the article: web, ha-lbint, WAF, ha-lbext. Gone without a trace when the context ends."""
 
@@ -29,10 +33,14 @@ class Setup:
         adopt_orphans()
         try:
             self._up()
+            return self
+        except (OSError, RuntimeError, TimeoutError) as failure:
+            words = self.last_words()
+            self.__exit__()
+            raise NotUp(f"{failure}\n{words}") from failure
         except BaseException:
             self.__exit__()
             raise
-        return self
 
     def __exit__(self, *_):
         _on_ending(signal.SIG_IGN)          # a second Ctrl-C must not leave half of it behind
