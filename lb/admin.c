@@ -16,6 +16,7 @@
 #define BODY_MAX (1u << 20)
 #define SESSION_MS 10000u
 #define ACCEPT_RETRY_MS 100u
+#define PARKED_MAX ADMIN_SESSIONS_MAX
 
 static const struct http1_limits limits = { .line_max = 8192, .field_max = 8192, .head_max = HEAD_MAX, .count_max = 64 };
 
@@ -60,6 +61,8 @@ struct admin {
     struct timer timer;             /* accepts again; when stopping: joins */
     struct list sessions;
     unsigned session_count;
+    int parked[PARKED_MAX];         /* accepted before accepting could end, first come first; wait for a place */
+    unsigned parked_count;
     bool failing;                   /* accept's failure was logged */
     bool stopping;
     void (*done)(void *arg);
@@ -79,9 +82,17 @@ static void admin_join(struct admin *a)
     done(arg);
 }
 
+static void session_start(struct admin *a, int fd);
+
+/* Gives free places away: to who is parked, then to who waits in the kernel's queue. */
 static void admin_accept(struct admin *a)
 {
-    if (!a->stopping && a->session_count < ADMIN_SESSIONS_MAX && !a->accept_op.active && !timer_is_set(&a->timer))
+    while (a->parked_count > 0 && a->session_count < ADMIN_SESSIONS_MAX) {
+        int fd = a->parked[0];
+        memmove(a->parked, a->parked + 1, --a->parked_count * sizeof(a->parked[0]));
+        session_start(a, fd);
+    }
+    if (a->session_count < ADMIN_SESSIONS_MAX && !a->accept_op.active && !timer_is_set(&a->timer))
         ring_accept(a->ring, &a->accept_op, a->fd);
 }
 
@@ -381,24 +392,39 @@ static void accept_failed(struct admin *a, int error)
         ring_timer_set(a->ring, &a->timer, ring_now_ms(a->ring) + ACCEPT_RETRY_MS);
 }
 
-/* When all places are taken, accepting ends until one is free: others wait in the kernel's queue. */
+/* When all places are taken, accepting ends until one is free; how many come before it has ended is not ours to say. */
+static void take_descriptor(struct admin *a, int fd)
+{
+    a->failing = false;
+    if (a->session_count < ADMIN_SESSIONS_MAX)
+        session_start(a, fd);
+    else if (a->parked_count < PARKED_MAX)
+        a->parked[a->parked_count++] = fd;
+    else
+        close(fd);
+    if (a->session_count >= ADMIN_SESSIONS_MAX)
+        ring_cancel(a->ring, &a->accept_op);
+}
+
+static void on_accept_stopping(struct admin *a, int res)
+{
+    if (res >= 0)
+        close(res);
+    admin_join(a);
+}
+
 static void on_accept(struct op *op, struct ring_result result)
 {
     struct admin *a = container_of(op, struct admin, accept_op);
-    if (result.res >= 0 && (a->stopping || a->session_count >= ADMIN_SESSIONS_MAX)) {
-        close(result.res);
-    } else if (result.res >= 0) {
-        a->failing = false;
-        session_start(a, result.res);
-        if (a->session_count >= ADMIN_SESSIONS_MAX)
-            ring_cancel(a->ring, op);
-    } else if (result.res != -ECANCELED && !a->stopping) {
-        accept_failed(a, result.res);
+    if (a->stopping) {
+        on_accept_stopping(a, result.res);
+        return;
     }
-    if (a->stopping)
-        admin_join(a);
-    else
-        admin_accept(a);
+    if (result.res >= 0)
+        take_descriptor(a, result.res);
+    else if (result.res != -ECANCELED)
+        accept_failed(a, result.res);
+    admin_accept(a);
 }
 
 static void on_timer(struct timer *timer)
@@ -434,6 +460,8 @@ void admin_stop(struct admin **admin, void (*done)(void *arg), void *arg)
     /* done() is not called from in here: while this is set, nobody joins. */
     ring_timer_set(a->ring, &a->timer, ring_now_ms(a->ring));
     ring_cancel(a->ring, &a->accept_op);
+    while (a->parked_count > 0)
+        close(a->parked[--a->parked_count]);
     list_for_each_safe(link, &a->sessions) {
         struct session *s = list_entry(link, struct session, link);
         if (s->state != SESSION_CLOSING)

@@ -445,23 +445,53 @@ static bool accepting(void)
     return false;
 }
 
+static void leave(int fd)
+{
+    complete(pending_of_fd(fd), (struct ring_result){ .res = 0 });
+    assert_false(is_open(fd));
+}
+
+static bool is_served(int fd)
+{
+    return pending_of_fd(fd) != NULL;
+}
+
+/* Accepting ends; those who were accepted before it could end wait, and are served in their order. */
 static void test_full(void **state)
 {
     struct admin *a = start();
-    int fds[ADMIN_SESSIONS_MAX], late;
+    int fds[ADMIN_SESSIONS_MAX], first, second;
     (void)state;
     for (size_t i = 0; i < ADMIN_SESSIONS_MAX; i++)
         fds[i] = arrive(a);
-    late = arrive(a);                   /* was accepted before the end of accepting */
-    assert_false(is_open(late));
+    first = arrive(a);
+    second = arrive(a);
+    assert_true(is_open(first) && is_open(second));
+    assert_false(is_served(first) || is_served(second));
     step(0);
     assert_false(accepting());
-    complete(pending_of_fd(fds[5]), (struct ring_result){ .res = 0 });
+    leave(fds[5]);
+    assert_true(is_served(first));
+    assert_false(is_served(second) || accepting());
+    leave(fds[7]);
+    assert_true(is_served(second));
+    assert_false(accepting());
+    leave(fds[9]);
     assert_true(accepting());
-    late = arrive(a);
-    assert_true(is_open(late));
     stop(&a);
-    assert_false(is_open(late));
+}
+
+static void test_flood(void **state)
+{
+    struct admin *a = start();
+    int fd = -1;
+    (void)state;
+    for (size_t i = 0; i < 2 * ADMIN_SESSIONS_MAX; i++)
+        fd = arrive(a);
+    assert_true(is_open(fd));
+    assert_false(is_open(arrive(a)));
+    stop(&a);
+    assert_false(is_open(fd));
 }
 
 static void test_no_descriptors(void **state)
@@ -530,7 +560,7 @@ int main(void)
         cmocka_unit_test(test_expect),
         cmocka_unit_test(test_body_of_1_mib),    cmocka_unit_test(test_endless_head),
         cmocka_unit_test(test_silence),          cmocka_unit_test(test_answer_not_taken),
-        cmocka_unit_test(test_each_request_has_its_time), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_each_request_has_its_time), cmocka_unit_test(test_full), cmocka_unit_test(test_flood),
         cmocka_unit_test(test_no_descriptors),   cmocka_unit_test(test_stop_with_all_in_flight),
         cmocka_unit_test(test_noise),
     };
