@@ -1,9 +1,10 @@
 #ifndef LB_ADMIN_H
 #define LB_ADMIN_H
 /*
- * The control surface: HTTP/1.1 with JSON (docs/HEALTH, spec: `/v1`) on a unix
+ * The control surface: HTTP/1.1 with JSON (the routes: lb/api.h) on a unix
  * stream socket, served on the main thread's ring, off the workers. Requests and answers are
- * bounded; a slow or silent client holds one of ADMIN_SESSIONS_MAX places for at most 10 s.
+ * bounded; a slow or silent client holds one of ADMIN_SESSIONS_MAX places for at most 10 s;
+ * who comes while all are taken waits.
  */
 struct admin;
 struct control;
