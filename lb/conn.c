@@ -32,6 +32,7 @@
 #include "lb/head.h"
 #include "lb/instance.h"
 #include "lb/listener.h"
+#include "lb/splice.h"
 #include "lb/worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -131,11 +132,27 @@ static void back_drop(struct conn *c, bool reset)
         pool_release(c->node_index, &c->instance);
 }
 
+/* Bulk TCP: both directions, once they have left the flows. */
+struct splicing {
+    struct stream up, down;
+};
+
+static void splicing_end(struct conn *c)
+{
+    if (c->splicing == NULL)
+        return;
+    stream_stop(c->worker->pipes, &c->splicing->up);
+    stream_stop(c->worker->pipes, &c->splicing->down);
+    free(c->splicing);
+    c->splicing = NULL;
+}
+
 static void conn_close(struct conn *c, enum close_why why, bool reset)
 {
     if (c->state == CONN_CLOSING)
         return;
     queue_leave(c);
+    splicing_end(c);
     back_drop(c, reset);
     flow_stop(&c->request);
     ring_timer_stop(ring_of(c), &c->timer);
@@ -739,8 +756,54 @@ static void pump_response(struct conn *c)
         conn_close(c, CLOSE_INSTANCE_FAILED, c->back->side.error == -ECONNRESET);
 }
 
+static void streams_pump(struct conn *c)
+{
+    struct splicing *s = c->splicing;
+    bool whole = stream_pump(ring_of(c), c->worker->pipes, &s->up) && stream_pump(ring_of(c), c->worker->pipes, &s->down);
+    const struct stream *broken = s->up.error != 0 ? &s->up : &s->down;
+
+    c->bytes_in = s->up.bytes;
+    c->bytes_out = s->down.bytes;
+    if (!whole)
+        conn_close(c, (broken == &s->up) == broken->to_failed ? CLOSE_INSTANCE_FAILED : CLOSE_CLIENT_FAILED, true);
+    else if (s->up.done && s->down.done)
+        conn_close(c, CLOSE_DONE, false);
+    else
+        relay_deadline(c);
+}
+
+/* A stream that keeps large buffers full leaves the flows as soon as nothing of it is in our memory. */
+static bool splicing_begun(struct conn *c)
+{
+    struct side *front = &c->front, *back = &c->back->side;
+
+    if (c->splicing != NULL)
+        return true;
+    if (!(front->bulk || back->bulk) || side_sending(front) || side_sending(back) || !pipe_pool_spare(c->worker->pipes)) {
+        front->held_back = back->held_back = false;     /* a peer may have to be read before it reads */
+        return false;
+    }
+    side_hold_back(ring_of(c), front);
+    side_hold_back(ring_of(c), back);
+    if (!side_quiet(front) || !side_quiet(back) || front->error != 0 || back->error != 0)
+        return false;
+    c->splicing = calloc(1, sizeof(*c->splicing));
+    if (c->splicing == NULL) {
+        front->held_back = back->held_back = false;
+        return false;
+    }
+    c->splicing->up = (struct stream){ .from = front, .to = back, .eof = front->eof, .done = c->request.ended, .bytes = c->request.bytes };
+    c->splicing->down = (struct stream){ .from = back, .to = front, .eof = back->eof, .done = c->response.ended, .bytes = c->response.bytes };
+    splice_begin(front, back);
+    return true;
+}
+
 static void conn_pump(struct conn *c)
 {
+    if (!c->http && splicing_begun(c)) {
+        streams_pump(c);
+        return;
+    }
     if (!pump_request(c))
         return;
     if (c->http && !c->response_begun && !read_answer(c)) {

@@ -18,6 +18,7 @@ struct back;
 struct instance;
 struct listener;
 struct pin;
+struct splicing;
 struct worker;
 
 enum conn_state { CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
@@ -67,6 +68,7 @@ struct conn {
     unsigned node_index;                /* whose use of it is counted */
     struct back *back;                  /* CONNECT, RELAY */
     struct flow request, response;
+    struct splicing *splicing;          /* bulk TCP: the streams that took over from the flows */
     struct list queue_link;             /* QUEUED: worker's queue */
     struct tried tried;
     unsigned tries;                     /* further ones after the first */

@@ -22,7 +22,7 @@ static bool side_multishot(const struct side *side)
 
 void side_receive(struct ring *ring, struct side *side)
 {
-    if (side->recv_op.active || side->eof || side->error != 0)
+    if (side->recv_op.active || side->eof || side->error != 0 || side->held_back)
         return;
     if (side->bulk ? side->inbox != NULL : side->inbox_bytes >= INBOX_BYTES_MAX)
         return;
@@ -55,6 +55,8 @@ static void bulk_update(struct side *side, uint32_t len)
 
 void side_received(struct ring *ring, struct side *side, struct ring_result result)
 {
+    if (side->spliced)
+        return;
     if (result.chunk != NULL) {
         bulk_update(side, result.chunk->len);
         inbox_append(side, result.chunk);
@@ -72,6 +74,17 @@ void side_expect_bulk(struct ring *ring, struct side *side)
     side->bulk = true;
     side->full_reads = FULL_READS_FOR_BULK;
     ring_cancel(ring, &side->recv_op);
+}
+
+void side_hold_back(struct ring *ring, struct side *side)
+{
+    side->held_back = true;
+    ring_cancel(ring, &side->recv_op);
+}
+
+bool side_quiet(const struct side *side)
+{
+    return !side_busy(side) && side->inbox == NULL;
 }
 
 struct chunk *side_take(struct side *side)
@@ -172,6 +185,8 @@ static void out_park(struct ring *ring, struct side *side)
 
 bool side_sent(struct ring *ring, struct side *side, struct ring_result result)
 {
+    if (side->spliced)
+        return true;
     if (result.res < 0 && result.res != -EAGAIN) {
         if (result.res != -ECANCELED)
             side->send_error = result.res;

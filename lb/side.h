@@ -19,6 +19,8 @@ struct side {
     bool eof;                       /* the peer has sent its FIN */
     bool shut;                      /* we have sent ours */
     bool bulk;                      /* full buffers keep coming: receive into large ones */
+    bool held_back;                 /* no new receive is started */
+    bool spliced;                   /* its operations are polls now (lb/splice.h) */
     bool receive_once;              /* a new connection may be a short one: no multishot yet */
     uint8_t full_reads;
     uint32_t inbox_bytes;
@@ -37,6 +39,11 @@ void side_receive(struct ring *ring, struct side *side);
 void side_received(struct ring *ring, struct side *side, struct ring_result result);
 /* Much is to come: from now on into large buffers. */
 void side_expect_bulk(struct ring *ring, struct side *side);
+
+/* No new receive from now on; what is in flight is asked to end. Undone by setting held_back to false. */
+void side_hold_back(struct ring *ring, struct side *side);
+/* Nothing in flight, nothing in the inbox. */
+bool side_quiet(const struct side *side);
 
 /* The oldest piece, yours; NULL: none. */
 struct chunk *side_take(struct side *side);

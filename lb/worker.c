@@ -8,6 +8,7 @@
 #include "lb/generation.h"
 #include "lb/instance.h"
 #include "lb/listener.h"
+#include "lb/splice.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define BULK_COUNT 8                /* few, so that they stay in the cache */
 #define BULK_BYTES (256 * 1024)
 #define OPS_PER_CONNECTION 4        /* receive and send, on both sides */
+
+#define PIPES_MAX 64                /* for bulk TCP streams that have bytes under way; others copy */
 
 struct start {                      /* what the thread reports of its beginning */
     struct worker *worker;
@@ -221,6 +224,7 @@ static void worker_destroy(struct worker *worker)
         pin_put(&worker->pin);
     pthread_mutex_destroy(&worker->lock);
     pthread_cond_destroy(&worker->obeyed);
+    pipe_pool_free(&worker->pipes);
     free(worker->listeners);
     free(worker->head);
     free(worker);
@@ -244,8 +248,9 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     worker->listeners = calloc(conf->listener_count + 1, sizeof(*worker->listeners));
     worker->head = malloc(sizeof(*worker->head));
     worker->pin = pin_new(generation_ref(conf->generation));
+    worker->pipes = pipe_pool_new(PIPES_MAX);
     r = -ENOMEM;
-    if (worker->listeners == NULL || worker->head == NULL || worker->pin == NULL)
+    if (worker->pipes == NULL || worker->listeners == NULL || worker->head == NULL || worker->pin == NULL)
         goto fail;
     r = -pthread_create(&worker->thread, NULL, worker_main, &start);
     if (r < 0)

@@ -18,6 +18,7 @@ struct conn;
 struct generation;
 struct http1_head;
 struct listener;
+struct pipe_pool;
 
 /* Why a connection or an attempt ended, and what else is counted: NAME, text for the log. */
 #define WORKER_COUNTERS(X)                                                     \
@@ -70,6 +71,7 @@ struct worker {
     struct list conns;                  /* every front */
     struct list queue;                  /* fronts in the surge queue, oldest first */
     unsigned conn_count, back_count;
+    struct pipe_pool *pipes;            /* for bulk TCP */
     struct http1_head *head;            /* scratch: the head being looked at; never across callbacks */
     bool out_of_resources;              /* the condition was logged and holds */
     atomic_uint_least64_t counters[WORKER_COUNTER_COUNT];      /* written by the worker, read by any */

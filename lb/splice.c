@@ -1,0 +1,192 @@
+#include "lb/splice.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PIPE_BYTES (1024 * 1024)    /* what an unprivileged user may ask for (fs.pipe-max-size) */
+
+struct pipe {
+    int in, out;
+    struct pipe *next;              /* spare */
+};
+
+struct pipe_pool {
+    struct pipe *spare;
+    unsigned left;                  /* that may still be made */
+};
+
+struct pipe_pool *pipe_pool_new(unsigned count)
+{
+    struct pipe_pool *pool = calloc(1, sizeof(*pool));
+
+    if (pool != NULL)
+        pool->left = count;
+    return pool;
+}
+
+static void pipe_free(struct pipe *pipe)
+{
+    close(pipe->in);
+    close(pipe->out);
+    free(pipe);
+}
+
+void pipe_pool_free(struct pipe_pool **pool)
+{
+    struct pipe *pipe;
+
+    if (*pool == NULL)
+        return;
+    while ((pipe = (*pool)->spare) != NULL) {
+        (*pool)->spare = pipe->next;
+        pipe_free(pipe);
+    }
+    free(*pool);
+    *pool = NULL;
+}
+
+bool pipe_pool_spare(const struct pipe_pool *pool)
+{
+    return pool->spare != NULL || pool->left > 0;
+}
+
+static struct pipe *pipe_new(void)
+{
+    struct pipe *pipe = malloc(sizeof(*pipe));
+    int fds[2];
+
+    if (pipe == NULL)
+        return NULL;
+    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+        free(pipe);
+        return NULL;
+    }
+    *pipe = (struct pipe){ .in = fds[1], .out = fds[0] };
+    fcntl(pipe->in, F_SETPIPE_SZ, PIPE_BYTES);      /* refused past the user's quota: a small one works too */
+    return pipe;
+}
+
+static struct pipe *pipe_get(struct pipe_pool *pool)
+{
+    struct pipe *pipe = pool->spare;
+
+    if (pipe != NULL) {
+        pool->spare = pipe->next;
+        return pipe;
+    }
+    if (pool->left == 0 || (pipe = pipe_new()) == NULL)
+        return NULL;
+    pool->left--;
+    return pipe;
+}
+
+void stream_stop(struct pipe_pool *pool, struct stream *stream)
+{
+    struct pipe *pipe = stream->pipe;
+
+    stream->pipe = NULL;
+    if (pipe == NULL)
+        return;
+    if (stream->held > 0) {             /* what it holds would come out for somebody else */
+        pipe_free(pipe);
+        pool->left++;
+        stream->held = 0;
+        return;
+    }
+    pipe->next = pool->spare;
+    pool->spare = pipe;
+}
+
+void splice_begin(struct side *a, struct side *b)
+{
+    fcntl(a->fd, F_SETFL, O_NONBLOCK);
+    fcntl(b->fd, F_SETFL, O_NONBLOCK);
+    a->spliced = b->spliced = true;
+}
+
+static bool broke(struct stream *stream, int err, bool to_failed)
+{
+    stream->error = -err;
+    stream->to_failed = to_failed;
+    return false;
+}
+
+enum step { STEP_ON, STEP_WAITS, STEP_BROKE };
+
+static enum step pour(struct ring *ring, struct stream *stream)
+{
+    ssize_t n = splice(stream->pipe->out, NULL, stream->to->fd, NULL, stream->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+    if (n > 0) {
+        stream->held -= (uint32_t)n;
+        stream->bytes += (uint64_t)n;
+        return STEP_ON;
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        broke(stream, n == 0 ? EPIPE : errno, true);
+        return STEP_BROKE;
+    }
+    if (!stream->to->send_op.active)
+        ring_poll(ring, &stream->to->send_op, stream->to->fd, POLLOUT);
+    return STEP_WAITS;
+}
+
+static enum step draw(struct stream *stream)
+{
+    ssize_t n = splice(stream->from->fd, NULL, stream->pipe->in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+    if (n > 0)
+        stream->held = (uint32_t)n;
+    else if (n == 0)
+        stream->eof = true;
+    else if (errno == EAGAIN || errno == EINTR)
+        return STEP_WAITS;
+    else {
+        broke(stream, errno, false);
+        return STEP_BROKE;
+    }
+    return STEP_ON;
+}
+
+static void await(struct ring *ring, struct pipe_pool *pool, struct stream *stream)
+{
+    stream_stop(pool, stream);
+    if (!stream->from->recv_op.active)
+        ring_poll(ring, &stream->from->recv_op, stream->from->fd, POLLIN | POLLRDHUP);
+}
+
+/* One draw a turn: a poll in between lets the next one find more. */
+bool stream_pump(struct ring *ring, struct pipe_pool *pool, struct stream *stream)
+{
+    bool drawn = false;
+    enum step step;
+
+    while (!stream->done) {
+        if (stream->held > 0) {
+            step = pour(ring, stream);
+        } else if (stream->eof) {
+            side_shut(stream->to);
+            stream->done = true;
+            stream_stop(pool, stream);
+            return true;
+        } else if (drawn || stream->from->recv_op.active) {
+            step = STEP_WAITS;
+        } else {
+            if (stream->pipe == NULL && (stream->pipe = pipe_get(pool)) == NULL)
+                return broke(stream, EMFILE, false);
+            step = draw(stream);
+            drawn = true;
+        }
+        if (step == STEP_BROKE)
+            return false;
+        if (step == STEP_WAITS) {
+            if (stream->held == 0)
+                await(ring, pool, stream);
+            return true;
+        }
+    }
+    return true;
+}
