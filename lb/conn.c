@@ -1074,12 +1074,11 @@ void conn_review(struct conn *c)
 {
     bool cut = atomic_load(&c->instance->phase) == INSTANCE_CUT;
 
-    if (!cut && instance_out(c->instance) && !conn_move(c))
-        cut = !attributes_of(c)->draining && !attributes_of(c)->fail_open;
-    if (cut && (c->state == CONN_CONNECT || c->state == CONN_RELAY)) {
-        if (c->http && !c->response_begun)
+    if ((cut || instance_out(c->instance)) && !conn_move(c)) {
+        cut = cut || (!attributes_of(c)->draining && !attributes_of(c)->fail_open);
+        if (cut && c->http && !c->response_begun)
             conn_fail(c, FAILED_CLOSED);
-        else
+        else if (cut)
             conn_close(c, CLOSE_INSTANCE_LEFT, true);
     }
     conn_settle(c);
