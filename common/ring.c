@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define SQ_ENTRIES 256
+#define CQ_ENTRIES_MIN (2 * SQ_ENTRIES)
 #define CQ_ENTRIES_MAX 65536
 #define REAP_BATCH 128
 #define IOWQ_WORKERS_MAX 4      /* none are expected; this bounds a surprise */
@@ -104,21 +105,32 @@ static void pool_fini(struct pool *pool)
 }
 
 /* The best mode that this kernel has: task work only when we reap (6.1), cooperative (5.19), plain. */
-static int uring_init(struct io_uring *uring, uint32_t ops_max)
+static int uring_try(struct io_uring *uring, uint32_t cq)
 {
     static const unsigned ladder[] = {
         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
         0,
     };
-    uint32_t cq = ops_max < 2 * SQ_ENTRIES ? 2 * SQ_ENTRIES : ops_max;
     int r = -EINVAL;
 
-    if (cq > CQ_ENTRIES_MAX)
-        cq = CQ_ENTRIES_MAX;
     for (size_t i = 0; r == -EINVAL && i < sizeof(ladder) / sizeof(ladder[0]); i++) {
         struct io_uring_params params = { .flags = ladder[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, .cq_entries = cq };
         r = io_uring_queue_init_params(SQ_ENTRIES, uring, &params);
+    }
+    return r;
+}
+
+/* Rings count against RLIMIT_MEMLOCK, which all processes of a user share: a smaller queue may overflow into kernel memory, which is
+ * counted and slower, but it serves. */
+static int uring_init(struct io_uring *uring, uint32_t ops_max)
+{
+    uint32_t cq = ops_max < CQ_ENTRIES_MIN ? CQ_ENTRIES_MIN : ops_max > CQ_ENTRIES_MAX ? CQ_ENTRIES_MAX : ops_max;
+    int r = uring_try(uring, cq);
+
+    while (r == -ENOMEM && cq > CQ_ENTRIES_MIN) {
+        cq = cq / 2 < CQ_ENTRIES_MIN ? CQ_ENTRIES_MIN : cq / 2;
+        r = uring_try(uring, cq);
     }
     return r;
 }

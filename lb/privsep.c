@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -322,6 +323,14 @@ static void parent_run(const struct config *config, int child, pid_t pid, int si
 
 /* The child */
 
+/* Rings and their buffers are locked memory, and the limit is the user's, not the process's. */
+static void memlock_raise(void)
+{
+    struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+
+    setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
 static int drop(uid_t uid, gid_t gid, pid_t parent)
 {
     for (int c = 0; c <= CAPABILITY_LAST; c++)
@@ -351,6 +360,7 @@ static int split(struct privsep *privsep)
     sigset_t set;
     int pair[2], signals, r;
 
+    memlock_raise();
     parent_signals(&set);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
