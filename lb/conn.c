@@ -41,6 +41,7 @@
 
 #define BIT(n) (1u << (n))
 #define LINGER_MS 2000
+#define WATCH_MS 250
 #define CONNECT_BOUND_MS (3600 * 1000)      /* the back's own timer ends a connect; this only keeps ours out of the way */
 #define POOLED_IDLE_MAX_MS 1000             /* a request that can not be repeated goes on no connection that idled longer */
 #define INTERIM_MAX 16                      /* 1xx answers to one request */
@@ -366,9 +367,20 @@ static bool repeatable(const struct conn *c)
     return c->http && !c->response_byte && repeatable_method(c->method) && c->request.whole_in_head && c->request.head != NULL;
 }
 
+/* A new connection is not received from while it waits for its first answer, which is cheaper for short ones. If the wait gets
+ * long, we want to know when the client leaves. */
+static void watch_client(struct conn *c)
+{
+    uint64_t at = ring_now_ms(ring_of(c)) + WATCH_MS;
+
+    if (c->front.receive_once && c->timer.deadline_ms > at)
+        ring_timer_set(ring_of(c), &c->timer, at);
+}
+
 static void conn_attach(struct conn *c)
 {
     conn_enter(c, CONN_RELAY);
+    watch_client(c);
     c->request.to = &c->back->side;
     c->request.head_sent = false;
     if (c->request.whole_in_head)
@@ -997,6 +1009,8 @@ static void on_timer(struct timer *timer)
 {
     struct conn *c = container_of(timer, struct conn, timer);
 
+    if (c->state == CONN_RELAY && c->request.ended)
+        side_receive(ring_of(c), &c->front);
     if (c->deadline_ms > ring_now_ms(ring_of(c)))
         ring_timer_set(ring_of(c), timer, c->deadline_ms);
     else
