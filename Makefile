@@ -50,6 +50,7 @@ lint:
 	@cmake --build build-clang
 
 format:
+	@test -f .clang-format || { echo "make format: there is no .clang-format to follow" >&2; exit 2; }
 	@$(DEPS) lint
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
