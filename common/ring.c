@@ -14,11 +14,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES_MIN (2 * SQ_ENTRIES)
-#define CQ_ENTRIES_MAX 65536
+#define CQ_ENTRIES_MAX 16384    /* 256 KiB of locked memory; completions of one turn, not of all that is in flight */
+#define MEMORY_WAIT_MS 500
+#define MEMORY_PAUSE_MS 10
 #define REAP_BATCH 128
 #define IOWQ_WORKERS_MAX 4      /* none are expected; this bounds a surprise */
 
@@ -121,15 +124,23 @@ static int uring_try(struct io_uring *uring, uint32_t cq)
     return r;
 }
 
-/* Rings count against RLIMIT_MEMLOCK, which all processes of a user share: a smaller queue may overflow into kernel memory, which is
- * counted and slower, but it serves. */
+/*
+ * Rings count against RLIMIT_MEMLOCK, which all processes of a user share. So a smaller queue is better than none: what it can not
+ * hold waits in the kernel's memory, which is counted and slower, but serves. A ring that has ended gives its memory back some
+ * milliseconds later; that is waited for.
+ */
 static int uring_init(struct io_uring *uring, uint32_t ops_max)
 {
+    static const struct timespec pause = { .tv_nsec = MEMORY_PAUSE_MS * 1000000 };
     uint32_t cq = ops_max < CQ_ENTRIES_MIN ? CQ_ENTRIES_MIN : ops_max > CQ_ENTRIES_MAX ? CQ_ENTRIES_MAX : ops_max;
     int r = uring_try(uring, cq);
 
     while (r == -ENOMEM && cq > CQ_ENTRIES_MIN) {
         cq = cq / 2 < CQ_ENTRIES_MIN ? CQ_ENTRIES_MIN : cq / 2;
+        r = uring_try(uring, cq);
+    }
+    for (int waited = 0; r == -ENOMEM && waited < MEMORY_WAIT_MS; waited += MEMORY_PAUSE_MS) {
+        nanosleep(&pause, NULL);
         r = uring_try(uring, cq);
     }
     return r;

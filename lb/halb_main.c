@@ -508,7 +508,7 @@ static int begin(struct daemon *daemon, const struct config *config)
         r = health_start(daemon->board, &daemon->health);
     if (r < 0) {
         config_free(&copy);
-        return start_failed("health thread", strerror(-r), "");
+        return ring_failed(r);
     }
     daemon->shared.board = daemon->board;
     if (control_begin(daemon, copy) < 0 || workers_begin(daemon, workers) < 0 || admin_begin(daemon) < 0)
