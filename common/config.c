@@ -12,35 +12,53 @@ static bool is_error(const config_t *tree, const char *start)
     return strncmp(config_error_text(tree), start, strlen(start)) == 0;
 }
 
-/* libconfig knows the line, which is a token; the token says what was wrong there. */
-static void complain_syntax(struct reading *r, const config_t *tree)
+static void complain_syntax(struct reading *r, size_t token)
 {
-    size_t token = (size_t)config_error_line(tree);
     const char *text = source_text(&r->source, token);
-    bool at_end = token > r->source.count;
-    if (is_error(tree, "duplicate"))
-        complain(&r->report, token, "found setting \"%s\" a second time, expected it once", text);
-    else if (is_error(tree, "mismatched"))
-        complain(&r->report, token, "found elements of different types in [ ], expected one type");
-    else if (at_end)
+    if (token > r->source.count)
         complain(&r->report, token, "found %s, expected the end of what is open (syntax error)", text);
     else
         complain(&r->report, token, "found %.80s, expected NAME = VALUE; or the end of what is open (syntax error)", text);
 }
 
+/* libconfig knows the line, which is a token; the token says what was wrong there. */
+static void complain_parse(struct reading *r, const config_t *tree)
+{
+    size_t token = (size_t)config_error_line(tree);
+    if (is_error(tree, "duplicate"))
+        complain(&r->report, token, "found setting \"%s\" a second time, expected it once", source_text(&r->source, token));
+    else if (is_error(tree, "mismatched"))
+        complain(&r->report, token, "found elements of different types in [ ], expected one type");
+    else
+        complain_syntax(r, token);
+}
+
+/* libconfig never frees a string that is itself the error, so it is shown the text before that one alone. */
+static int parse_tree(struct reading *r, config_t *tree)
+{
+    size_t bad = source_misplaced_string(&r->source);
+    char *cut = r->source.text + (bad != 0 ? r->source.tokens[bad].start : r->source.len), kept = *cut;
+    bool parsed;
+    *cut = '\0';
+    parsed = config_read_string(tree, r->source.text) == CONFIG_TRUE;
+    *cut = kept;
+    if (!parsed)
+        complain_parse(r, tree);
+    else if (bad != 0)
+        complain_syntax(r, bad);
+    return parsed && bad == 0 ? 0 : -EINVAL;
+}
+
 static int read_tree(struct reading *r)
 {
     config_t tree;
-    int ret = 0;
+    int ret;
     config_init(&tree);
-    if (config_read_string(&tree, r->source.text) == CONFIG_FALSE) {
-        complain_syntax(r, &tree);
-        ret = -EINVAL;
-    } else {
+    ret = parse_tree(r, &tree);
+    if (ret == 0)
         reading_fill(r, config_root_setting(&tree));
-        if (!r->no_memory)
-            reading_check(r);
-    }
+    if (ret == 0 && !r->no_memory)
+        reading_check(r);
     config_destroy(&tree);
     return ret;
 }

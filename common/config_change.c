@@ -238,7 +238,8 @@ static const struct section *check_section(void)
     return section_row(balancers->section, "health_check")->section;
 }
 
-static int change_setting(struct config *config, struct config_health_check *check, const char *name, const char *text, struct report *report)
+static int change_setting(struct config *config, struct config_health_check *check, const char *name, const char *text,
+                          struct report *report)
 {
     const struct row *row = section_row(check_section(), name);
     char expected[EXPECTED_MAX], found[FOUND_MAX];

@@ -222,7 +222,8 @@ static void check_pairing(struct reading *r, const struct config_listener *liste
     if (is_blank(listener->protocol) || is_blank(listener->instance_protocol))
         return;
     if (is_http(listener->protocol) != is_http(listener->instance_protocol))
-        complain(&r->report, token_at(r, &listener->instance_protocol), "instance_protocol: found \"%s\", expected %s, as the protocol is %s",
+        complain(&r->report, token_at(r, &listener->instance_protocol),
+                 "instance_protocol: found \"%s\", expected %s, as the protocol is %s",
                  protocol_text(listener->instance_protocol), is_http(listener->protocol) ? "HTTP or HTTPS" : "TCP or SSL",
                  protocol_text(listener->protocol));
 }

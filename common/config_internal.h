@@ -64,6 +64,8 @@ void source_fini(struct source *source);
 /* 0, or -EINVAL with one complaint, or -ENOMEM. `bytes` NULL: read the file `name`; else `name` only stands for it. */
 int source_open(struct source *source, struct arena *arena, const char *name, const char *bytes, struct report *report);
 const struct token *source_token(const struct source *source, size_t token);
+/* The first string where none may stand, or 0. Brackets are nested no deeper than source_open() allows. */
+size_t source_misplaced_string(const struct source *source);
 /* The token's text as it stood in the file; allocated in the source's arena. */
 const char *source_text(const struct source *source, size_t token);
 

@@ -309,6 +309,31 @@ static int check_nesting(struct source *s, struct report *report)
     return 0;
 }
 
+/* `open` is the innermost open bracket, `before` the token before's first byte. */
+static bool string_may_follow(char open, char before)
+{
+    if (before == '=' || before == ':' || before == '"')
+        return true;
+    return (open == '[' || open == '(') && (before == open || before == ',');
+}
+
+size_t source_misplaced_string(const struct source *source)
+{
+    char open[NESTING_MAX + 1] = "", before = ';';
+    size_t depth = 0;
+    for (size_t i = 1; i <= source->count; i++) {
+        char c = source->text[source->tokens[i].start];
+        if (c == '"' && !string_may_follow(open[depth], before))
+            return i;
+        if (c == '{' || c == '(' || c == '[')
+            open[++depth] = c;
+        else if ((c == '}' || c == ')' || c == ']') && depth > 0)
+            depth--;
+        before = c;
+    }
+    return 0;
+}
+
 int source_open(struct source *source, struct arena *arena, const char *name, const char *bytes, struct report *report)
 {
     struct lexer lx = { .source = source, .report = report, .line = 1 };

@@ -87,7 +87,8 @@ static const struct section rule_section = SECTION(config_rule, "security_groups
 
 static const struct row group_rows[] = {
     { "name", KIND_NAME, IN(config_group, name), NULL, 1, NAME_MAX_LEN, "Its name." },
-    { "ingress", KIND_LIST, IN(config_group, ingress), "( )", 0, 0, "Rules that admit. None: nobody is admitted.", .section = &rule_section },
+    { "ingress", KIND_LIST, IN(config_group, ingress), "( )", 0, 0,
+      "Rules that admit. None: nobody is admitted.", .section = &rule_section },
     { "members", KIND_CIDRS, IN(config_group, members), "[ ]", 0, 0, "Further addresses that belong to it." },
 };
 static const struct section group_section = SECTION(config_group, "security_groups", group_rows);
@@ -102,7 +103,8 @@ static const struct row subnet_rows[] = {
 static const struct section subnet_section = SECTION(config_subnet, "load_balancers.subnets", subnet_rows);
 
 static const struct row listener_rows[] = {
-    { "protocol", KIND_CHOICE, IN(config_listener, protocol), NULL, 0, 0, "What clients speak.", .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
+    { "protocol", KIND_CHOICE, IN(config_listener, protocol), NULL, 0, 0, "What clients speak.",
+      .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
     { "port", KIND_PORT, IN(config_listener, port), NULL, 1, 65535, "Port of the balancer's nodes; one listener each." },
     { "instance_protocol", KIND_CHOICE, IN(config_listener, instance_protocol), NULL, 0, 0,
       "What instances speak: HTTP for HTTP, TCP for TCP.", .derived = "as `protocol`", .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
@@ -120,7 +122,8 @@ static const struct row listener_rows[] = {
 static const struct section listener_section = SECTION(config_listener, "load_balancers.listeners", listener_rows);
 
 static const struct row check_rows[] = {
-    { "target", KIND_TARGET, IN(config_health_check, target), NULL, 0, 0, "What is probed. HTTP passes with status 200, TCP when connected.",
+    { "target", KIND_TARGET, IN(config_health_check, target), NULL, 0, 0,
+      "What is probed. HTTP passes with status 200, TCP when connected.",
       .derived = "HTTP:(first instance port)/index.html" },
     { "interval", KIND_DURATION, IN(config_health_check, interval_ms), "30s", 100, SECONDS(300), "Time between the starts of two checks." },
     { "timeout", KIND_DURATION, IN(config_health_check, timeout_ms), "5s", 10, SECONDS(60), "Time for an answer; below the interval." },
@@ -154,12 +157,15 @@ static const struct row attribute_rows[] = {
       "A request's head is complete in this time, or 408." },
     { "request_body_timeout", KIND_DURATION, IN(config_attributes, request_body_timeout_ms), "60s", 10, SECONDS(4000),
       "A request's body makes progress in this time, or 408." },
-    { "tunnel_timeout", KIND_DURATION, IN(config_attributes, tunnel_timeout_ms), "1h", 10, HOURS(168), "Idle timeout of an upgraded connection." },
-    { "connection_draining", KIND_GROUP, .offset = 0, .fallback = "", .help = "What a deregistered instance gets.", .section = &draining_section },
+    { "tunnel_timeout", KIND_DURATION, IN(config_attributes, tunnel_timeout_ms), "1h", 10, HOURS(168),
+      "Idle timeout of an upgraded connection." },
+    { "connection_draining", KIND_GROUP, .offset = 0, .fallback = "",
+      .help = "What a deregistered instance gets.", .section = &draining_section },
     { "access_log", KIND_GROUP, .offset = 0, .fallback = "", .help = "A line for each request.", .section = &access_log_section },
     { "desync_mitigation_mode", KIND_CHOICE, NOWHERE, "defensive", 0, 0, "How ambiguous requests are treated.",
       .choices = CHOICES("monitor", "defensive", "strictest"), .support = SUPPORT_NEUTRAL },
-    { "algorithm", KIND_ANY, NOWHERE, .help = "Another way to choose an instance than least outstanding requests (HTTP) and round robin (TCP).",
+    { "algorithm", KIND_ANY, NOWHERE,
+      .help = "Another way to choose an instance than least outstanding requests (HTTP) and round robin (TCP).",
       .support = SUPPORT_NONE },
     { "surge_queue", KIND_COUNT, IN(config_attributes, surge_queue), "1024", 0, 65535,
       "Requests that may wait for an instance, a node. Full: 503." },
@@ -178,7 +184,8 @@ static const struct row attribute_rows[] = {
     { "header_max", KIND_SIZE, IN(config_attributes, header_max), "16K", 64, KIB(256), "One field of a request, or 400." },
     { "headers_max", KIND_SIZE, IN(config_attributes, headers_max), "64K", 64, MIB(1), "All fields of a request, or 400." },
     { "header_count_max", KIND_COUNT, IN(config_attributes, header_count_max), "100", 1, 256, "Fields of a request, or 400." },
-    { "response_headers_max", KIND_SIZE, IN(config_attributes, response_headers_max), "64K", 64, MIB(1), "All fields of a response, or 502." },
+    { "response_headers_max", KIND_SIZE, IN(config_attributes, response_headers_max), "64K", 64, MIB(1),
+      "All fields of a response, or 502." },
 };
 static const struct section attribute_section = SECTION(config_attributes, "load_balancers.attributes", attribute_rows);
 
@@ -191,7 +198,8 @@ static const struct row balancer_rows[] = {
       .section = &listener_section },
     { "security_groups", KIND_NAMES, IN(config_balancer, security_groups), "[ ]", 0, 0,
       "Groups that its nodes carry; a peer that no rule of them admits is closed at once. None: open." },
-    { "health_check", KIND_GROUP, IN(config_balancer, health_check), "", .help = "How its instances are checked.", .section = &check_section },
+    { "health_check", KIND_GROUP, IN(config_balancer, health_check), "",
+      .help = "How its instances are checked.", .section = &check_section },
     { "instances", KIND_INSTANCES, IN(config_balancer, instances), "[ ]", 0, 0, "Registered instances, by id or alias." },
     { "policies", KIND_LIST, NOWHERE, "( )", 0, 0, "Stickiness, TLS, PROXY protocol.", .support = SUPPORT_NEUTRAL },
     { "backend_servers", KIND_LIST, NOWHERE, "( )", 0, 0, "Policies of an instance port.", .support = SUPPORT_NEUTRAL },
@@ -202,7 +210,8 @@ static const struct section balancer_section = SECTION(config_balancer, "load_ba
 /* The inventory comes before what refers to it: a copy relies on it. */
 static const struct row config_rows[] = {
     { "process", KIND_GROUP, IN(config, process), "", .help = "The process.", .section = &process_section },
-    { "instances", KIND_LIST, IN(config, instances), "( )", 0, 0, "The inventory; balancers register from it.", .section = &instance_section },
+    { "instances", KIND_LIST, IN(config, instances), "( )", 0, 0,
+      "The inventory; balancers register from it.", .section = &instance_section },
     { "security_groups", KIND_LIST, IN(config, groups), "( )", 0, 0, "Who may connect to what.", .section = &group_section },
     { "load_balancers", KIND_LIST, IN(config, balancers), NULL, 1, 0, "The balancers.", .section = &balancer_section },
 };

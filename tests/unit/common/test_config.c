@@ -132,6 +132,11 @@ static const struct bad_row {
     { "only the first error of syntax is said", WHOLE, "a = ;\nb = ;\n", "t:1: found ;" SYNTAX },
     { "an error of syntax hides those of meaning", WHOLE, "wrong = 1;\nb = ;\n", "t:2: found ;" SYNTAX },
     { "a character of no token", WHOLE, "process $ { };", "t:1: found $" SYNTAX },
+    { "a string where a name is", WHOLE, "process = { };\n\"x\";\nb = ;", "t:2: found \"x\"" SYNTAX },
+    { "a string after a value", WHOLE, "process = {\nworkers = 1 \"x\" };", "t:2: found \"x\"" SYNTAX },
+    { "a string after a comma in a group", WHOLE, "process = { workers = 1,\n \"x\" };", "t:2: found \"x\"" SYNTAX },
+    { "a string where a comma is", WHOLE, "instances = ( { }\n \"x\" );", "t:2: found \"x\"" SYNTAX },
+    { "an error before a string where none is", WHOLE, "process = ;\n \"x\";", "t:1: found ;" SYNTAX },
     { "a string without end", WHOLE, "a = 1;\nb = \"x;\n", "t:2: " NO_END },
     { "a string that ends in an escaped quote", WHOLE, "b = \"x\\\"", "t:1: " NO_END },
     { "a string that ends in a backslash", WHOLE, "b = \"x\\", "t:1: " NO_END },
@@ -926,7 +931,7 @@ static const struct check_row {
     int ret;
     const char *said;       /* errors, or "target interval timeout unhealthy healthy" afterwards */
 } check_rows[] = {
-    { "nothing changes", "l", { NULL }, 0, "HTTP:80/index.html 30000 5000 2 10" },
+    { "nothing changes", "l", { .target = NULL }, 0, "HTTP:80/index.html 30000 5000 2 10" },
     { "all change", "l", { "tcp:22", "100ms", "90ms", "3", "4" }, 0, "TCP:22 100 90 3 4" },
     { "a subset changes", "l", { .target = "HTTP:81/x", .healthy_threshold = "2" }, 0, "HTTP:81/x 30000 5000 2 2" },
     { "seconds need no unit", "l", { .interval = "6.5" }, 0, "HTTP:80/index.html 6500 5000 2 10" },
