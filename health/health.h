@@ -27,9 +27,9 @@ struct health_item {
 int health_start(struct board *board, struct health **ret);
 /*
  * Replaces the plan: a slot that stays keeps its verdict, counts and grid (a new grid if its check changed); a new one is checked at
- * once; one that is gone is forgotten. Returns when the thread has taken it over. 0 or -ENOMEM. Main thread alone.
+ * once; one that is gone is forgotten. Returns when the thread has taken it over. 0, -ENOMEM, or -errno of a ring that broke. Main thread alone.
  */
 int health_plan(struct health *health, const struct health_item *items, size_t count);
-uint64_t health_progress_us(const struct health *health);  /* monotonic time of the thread's last turn */
+uint64_t health_progress_us(const struct health *health);  /* monotonic time of the last turn; one a second at least */
 void health_stop(struct health **health);                  /* joins the thread */
 #endif
