@@ -441,12 +441,13 @@ static void conn_queue(struct conn *c)
     conn_deadline(c, balancer->first_checks_ms > now ? balancer->first_checks_ms - now : 0);
 }
 
-/* Nobody is known to be healthy, but the first results are still to come. */
+/* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
+ * come: so the results are looked at first.) */
 static bool first_checks_pending(const struct conn *c)
 {
     const struct node *node = node_of(c);
 
-    return ring_now_ms(ring_of(c)) < balancer_of(c)->first_checks_ms && !pool_any_eligible(node) && pool_any_unchecked(node);
+    return ring_now_ms(ring_of(c)) < balancer_of(c)->first_checks_ms && pool_any_unchecked(node) && !pool_any_eligible(node);
 }
 
 static struct instance *conn_pick(const struct conn *c)

@@ -133,6 +133,7 @@ static int state_open(struct daemon *daemon, const char *dir)
     return 0;
 }
 
+/* Raises the limit of descriptors as far as it goes. */
 static unsigned descriptors_for_connections(void)
 {
     struct rlimit limit;
@@ -490,11 +491,11 @@ static int control_begin(struct daemon *daemon, struct config *config)
 static int begin(struct daemon *daemon, const struct config *config)
 {
     struct ring_conf ring_conf = { .ops_max = 1024, .small_count = 64, .small_bytes = 16 * 1024 };
-    unsigned workers = workers_wanted(config);
+    unsigned workers = workers_wanted(config), possible = descriptors_for_connections();
     struct config *copy = config_copy(config);
     int r;
 
-    daemon->shared.connections_max = config->process.max_connections > 0 ? config->process.max_connections : descriptors_for_connections();
+    daemon->shared.connections_max = config->process.max_connections > 0 ? config->process.max_connections : possible;
     if (copy == NULL)
         return start_failed("configuration", "no memory", "");
     r = ring_new(&ring_conf, &daemon->ring);
