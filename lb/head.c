@@ -51,16 +51,24 @@ size_t head_request_room(const struct http1_head *head, size_t head_bytes)
     return head_bytes + head->field_count * PER_FIELD_ROOM + ADDED_ROOM;
 }
 
+static void add_node(struct buf *buf, const struct addr *node, uint16_t port)
+{
+    struct addr at = addr_with_port(*node, port);
+    bool brackets = port == 80 && node->sa.sa_family == AF_INET6;       /* addr_format() has its own */
+    char text[ADDR_TEXT_MAX];
+
+    buf_add_text(buf, brackets ? "[" : "");
+    buf_add_text(buf, port == 80 ? addr_format_host(&at, text) : addr_format(&at, text));
+    buf_add_text(buf, brackets ? "]" : "");
+}
+
 static void add_host(struct buf *buf, const struct head_request *request)
 {
-    char text[ADDR_TEXT_MAX];
-    struct addr node = addr_with_port(*request->node, request->port);
-
     buf_add_text(buf, "Host: ");
     if (request->head->authority.len > 0)
         buf_add_span(buf, request->head->authority);
     else
-        buf_add_text(buf, request->port == 80 ? addr_format_host(&node, text) : addr_format(&node, text));
+        add_node(buf, request->node, request->port);
     buf_add(buf, "\r\n", 2);
 }
 
