@@ -49,6 +49,7 @@ struct ring {
     struct list dropped;                    /* starved ops that were cancelled: their completions are due */
     int wake_fd;
     struct op wake_op;
+    bool ending;
     uint64_t wake_count;
     atomic_uint_least64_t cq_overflow, buffer_starved;
 };
@@ -150,7 +151,7 @@ static void wake_done(struct op *op, struct ring_result result)
 {
     struct ring *ring = container_of(op, struct ring, wake_op);
 
-    if (result.res == -ECANCELED)
+    if (ring->ending || result.res == -ECANCELED)
         return;
     ring_read(ring, op, ring->wake_fd, &ring->wake_count, sizeof(ring->wake_count));
     if (ring->conf.woken != NULL)
@@ -215,6 +216,7 @@ void ring_free(struct ring **ring)
     if (r == NULL)
         return;
     *ring = NULL;
+    r->ending = true;
     ring_cancel(r, &r->wake_op);
     while (r->wake_op.active)
         ring_step(r);

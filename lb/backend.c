@@ -215,8 +215,7 @@ void back_keep(struct back **back, uint64_t stay_ms, unsigned idle_max)
     b->state = BACK_IDLE;
     b->conn = NULL;
     b->idle_since_ms = ring_now_ms(b->worker->ring);
-    b->side.bulk = false;
-    b->side.full_reads = 0;
+    side_expect_small(&b->side);
     back_deadline(b, stay_ms);
     side_receive(b->worker->ring, &b->side);
 }

@@ -214,6 +214,7 @@ static void next_request(struct conn *c)
 {
     exchange_clear(c);
     c->front.receive_once = false;
+    side_expect_small(&c->front);
     conn_enter(c, CONN_READ_HEAD);
     await_head(c);
 }
@@ -831,6 +832,8 @@ void conn_progress(struct conn *c)
 {
     if (c->state == CONN_RELAY)
         conn_pump(c);
+    if (c->back != NULL)
+        side_inbox_park(ring_of(c), &c->back->side);
     conn_settle(c);
 }
 

@@ -76,6 +76,12 @@ void side_expect_bulk(struct ring *ring, struct side *side)
     ring_cancel(ring, &side->recv_op);
 }
 
+void side_expect_small(struct side *side)
+{
+    side->bulk = false;
+    side->full_reads = 0;
+}
+
 void side_hold_back(struct ring *ring, struct side *side)
 {
     side->held_back = true;
@@ -108,20 +114,24 @@ void side_put_back(struct side *side, struct chunk *chunk)
     side->inbox_bytes += chunk->len;
 }
 
+static struct chunk *parked(struct ring *ring, struct chunk *chunk)
+{
+    struct chunk *copy;
+
+    if (chunk_detached(chunk) || !ring_buffers_scarce(ring, chunk->size_class))
+        return chunk;
+    copy = chunk_detach(ring, chunk, chunk->data, chunk->len);
+    return copy != NULL ? copy : chunk;
+}
+
 void side_inbox_park(struct ring *ring, struct side *side)
 {
-    struct chunk **at = &side->inbox;
-
-    if (side->inbox == NULL || !ring_buffers_scarce(ring, RING_SMALL))
-        return;
-    for (; *at != NULL; at = &(*at)->next) {
-        struct chunk *old = *at, *next = old->next, *copy = chunk_detached(old) ? old : chunk_detach(ring, old, old->data, old->len);
-        if (copy == NULL)
-            return;
-        copy->next = next;
-        *at = copy;
+    for (struct chunk **at = &side->inbox; *at != NULL; at = &(*at)->next) {
+        struct chunk *next = (*at)->next;
+        *at = parked(ring, *at);
+        (*at)->next = next;
         if (next == NULL)
-            side->inbox_last = copy;
+            side->inbox_last = *at;
     }
 }
 

@@ -39,6 +39,7 @@ void side_receive(struct ring *ring, struct side *side);
 void side_received(struct ring *ring, struct side *side, struct ring_result result);
 /* Much is to come: from now on into large buffers. */
 void side_expect_bulk(struct ring *ring, struct side *side);
+void side_expect_small(struct side *side);
 
 /* No new receive from now on; what is in flight is asked to end. Undone by setting held_back to false. */
 void side_hold_back(struct ring *ring, struct side *side);
