@@ -37,11 +37,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define BIT(n) (1u << (n))
 #define LINGER_MS 2000
 #define WATCH_MS 250
+#define LAST_CHANCE_MS 500                  /* for the first request of a new connection, when we are stopping */
 #define CONNECT_BOUND_MS (3600 * 1000)      /* the back's own timer ends a connect; this only keeps ours out of the way */
 #define POOLED_IDLE_MAX_MS 1000             /* a request that can not be repeated goes on no connection that idled longer */
 #define INTERIM_MAX 16                      /* 1xx answers to one request */
@@ -412,7 +414,7 @@ static void conn_use(struct conn *c, struct instance *instance)
     if (r < 0) {
         pool_release(c->node_index, &instance);
         worker_count(c->worker, COUNT_NO_RESOURCES);
-        worker_out_of_resources(c->worker, r);
+        worker_met(c->worker, CONDITION_RESOURCES, r);
         conn_fail(c, FAILED_RESOURCES);
         return;
     }
@@ -498,11 +500,10 @@ static bool local_failure(int res)
 void conn_connected(struct conn *c, int res)
 {
     if (res == 0) {
-        worker_has_resources(c->worker);
         conn_attach(c);
     } else if (local_failure(res)) {
         worker_count(c->worker, COUNT_NO_RESOURCES);
-        worker_out_of_resources(c->worker, res);
+        worker_met(c->worker, CONDITION_RESOURCES, res);
         conn_fail(c, FAILED_RESOURCES);
     } else {
         worker_count(c->worker, COUNT_BACK_ERRORS);
@@ -1032,12 +1033,32 @@ static void stream_begin(struct conn *c)
     conn_dispatch(c);
 }
 
+/* Has the client sent something that only the kernel knows of yet? */
+static bool bytes_waiting(const struct conn *c)
+{
+    char byte;
+
+    return recv(c->front.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* A request that was under way when we began to stop is answered; a new connection has a moment to make its first. */
+static void conn_wind_up(struct conn *c)
+{
+    bool between = c->state == CONN_READ_HEAD && c->in_head == NULL && c->front.inbox == NULL && !bytes_waiting(c);
+
+    c->keep_alive = false;
+    if (between && c->requests > 0)
+        conn_close(c, CLOSE_STOPPING, false);
+    else if (between)
+        conn_deadline(c, LAST_CHANCE_MS);
+}
+
 void conn_accept(struct worker *worker, const struct listener *listener, int fd, const struct addr *client)
 {
     struct conn *c = calloc(1, sizeof(*c));
 
     if (c == NULL) {
-        worker_out_of_resources(worker, -ENOMEM);
+        worker_met(worker, CONDITION_RESOURCES, -ENOMEM);
         atomic_fetch_sub(&worker->shared->connections, 1);
         close(fd);
         return;
@@ -1056,6 +1077,8 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
         await_head(c);
     else
         stream_begin(c);
+    if (worker->state != WORKER_RUNS)
+        conn_wind_up(c);
     conn_settle(c);
 }
 
@@ -1110,9 +1133,9 @@ void conn_queue_review(struct conn *c)
 
 void conn_stop(struct conn *c, bool now)
 {
-    if (now || (c->state == CONN_READ_HEAD && c->in_head == NULL && c->front.inbox == NULL))
+    if (now)
         conn_close(c, CLOSE_STOPPING, false);
     else
-        c->keep_alive = false;
+        conn_wind_up(c);
     conn_settle(c);
 }

@@ -26,7 +26,7 @@ static bool place_take(struct worker *worker)
         return true;
     atomic_fetch_sub(&shared->connections, 1);
     worker_count(worker, COUNT_TOO_MANY);
-    worker_out_of_resources(worker, -EUSERS);
+    worker_met(worker, CONDITION_CONNECTIONS_MAX, 0);
     return false;
 }
 
@@ -87,7 +87,7 @@ static void on_accepted(struct op *op, struct ring_result result)
         admit(listener, result.res);
     } else if (passing(result.res)) {
         worker_count(worker, COUNT_ACCEPT_FAILED);
-        worker_out_of_resources(worker, result.res);
+        worker_met(worker, CONDITION_RESOURCES, result.res);
         if (!result.more && !listener->closing) {
             ring_timer_set(worker->ring, &listener->pause, ring_now_ms(worker->ring) + PAUSE_MS);
             return;

@@ -4,7 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INBOX_BYTES_MAX (64 * 1024)     /* beyond this a peer that we are not ready for has to wait */
+#define INBOX_BYTES_MAX (64 * 1024)     /* beyond this a peer that we are not ready for has to wait; */
+#define INBOX_CHUNKS_MAX 16             /* or beyond this, as a piece of one byte holds a whole buffer too */
 #define FULL_READS_FOR_BULK 4           /* small buffers filled in a row that make it a bulk transfer */
 #define SMALL_READ (8 * 1024)
 
@@ -20,11 +21,16 @@ static bool side_multishot(const struct side *side)
     return !side->bulk && !side->receive_once;
 }
 
+static bool inbox_full(const struct side *side)
+{
+    return side->inbox_bytes >= INBOX_BYTES_MAX || side->inbox_chunks >= INBOX_CHUNKS_MAX;
+}
+
 void side_receive(struct ring *ring, struct side *side)
 {
     if (side->recv_op.active || side->eof || side->error != 0 || side->held_back)
         return;
-    if (side->bulk ? side->inbox != NULL : side->inbox_bytes >= INBOX_BYTES_MAX)
+    if (side->bulk ? side->inbox != NULL : inbox_full(side))
         return;
     if (side_multishot(side))
         ring_recv_multishot(ring, &side->recv_op, side->fd);
@@ -41,6 +47,7 @@ static void inbox_append(struct side *side, struct chunk *chunk)
         side->inbox_last->next = chunk;
     side->inbox_last = chunk;
     side->inbox_bytes += chunk->len;
+    side->inbox_chunks++;
 }
 
 static void bulk_update(struct side *side, uint32_t len)
@@ -60,7 +67,7 @@ void side_received(struct ring *ring, struct side *side, struct ring_result resu
     if (result.chunk != NULL) {
         bulk_update(side, result.chunk->len);
         inbox_append(side, result.chunk);
-        if (result.more && (side->bulk || side->inbox_bytes >= INBOX_BYTES_MAX))
+        if (result.more && (side->bulk || inbox_full(side)))
             ring_cancel(ring, &side->recv_op);
     } else if (result.res == 0) {
         side->eof = true;
@@ -100,6 +107,7 @@ struct chunk *side_take(struct side *side)
     if (chunk != NULL) {
         side->inbox = chunk->next;
         side->inbox_bytes -= chunk->len;
+        side->inbox_chunks--;
         chunk->next = NULL;
     }
     return chunk;
@@ -112,6 +120,7 @@ void side_put_back(struct side *side, struct chunk *chunk)
     chunk->next = side->inbox;
     side->inbox = chunk;
     side->inbox_bytes += chunk->len;
+    side->inbox_chunks++;
 }
 
 static struct chunk *parked(struct ring *ring, struct chunk *chunk)

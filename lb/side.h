@@ -23,7 +23,7 @@ struct side {
     bool spliced;                   /* its operations are polls now (lb/splice.h) */
     bool receive_once;              /* a new connection may be a short one: no multishot yet */
     uint8_t full_reads;
-    uint32_t inbox_bytes;
+    uint32_t inbox_bytes, inbox_chunks;
     struct chunk *inbox, *inbox_last;
     struct op recv_op, send_op;
     const char *out;                /* being sent */

@@ -19,6 +19,7 @@
 #define SMALL_BYTES (16 * 1024)
 #define BULK_COUNT 8                /* few, so that they stay in the cache */
 #define BULK_BYTES (256 * 1024)
+#define CONDITION_QUIET_MS 10000    /* a condition that was not met for so long is over */
 #define OPS_PER_CONNECTION 4        /* receive and send, on both sides */
 
 #define PIPES_MAX 64                /* for bulk TCP streams that have bytes under way; others copy */
@@ -56,23 +57,34 @@ static struct pin *pin_new(struct generation *generation)
     return pin;
 }
 
-void worker_out_of_resources(struct worker *worker, int err)
+void worker_met(struct worker *worker, enum worker_condition condition, int err)
 {
-    if (worker->out_of_resources)
-        return;
-    worker->out_of_resources = true;
-    if (err == -EUSERS)
+    struct condition *c = &worker->conditions[condition];
+
+    c->last_ms = ring_now_ms(worker->ring);
+    if (c->met++ == 0 && condition == CONDITION_CONNECTIONS_MAX)
         log_warning("worker %u: all %u connections are in use: new ones are closed until one ends", worker->index, worker->shared->connections_max);
-    else
+    else if (c->met == 1)
         log_warning("worker %u: %s: what needs more is refused until there is some again", worker->index, strerror(-err));
+    if (!timer_is_set(&worker->conditions_timer))
+        ring_timer_set(worker->ring, &worker->conditions_timer, c->last_ms + CONDITION_QUIET_MS);
 }
 
-void worker_has_resources(struct worker *worker)
+static void on_conditions_timer(struct timer *timer)
 {
-    if (!worker->out_of_resources)
-        return;
-    worker->out_of_resources = false;
-    log_info("worker %u: resources are there again", worker->index);
+    static const char *const texts[CONDITIONS] = { "connections were closed because all were in use", "refusals for want of descriptors, memory or ports" };
+    struct worker *worker = container_of(timer, struct worker, conditions_timer);
+    uint64_t now = ring_now_ms(worker->ring);
+
+    for (unsigned i = 0; i < CONDITIONS; i++) {
+        struct condition *c = &worker->conditions[i];
+        if (c->met > 0 && now - c->last_ms >= CONDITION_QUIET_MS) {
+            log_info("worker %u: over: %llu %s", worker->index, (unsigned long long)c->met, texts[i]);
+            c->met = 0;
+        } else if (c->met > 0) {
+            ring_timer_set(worker->ring, timer, c->last_ms + CONDITION_QUIET_MS);
+        }
+    }
 }
 
 static void review_instance(struct worker *worker, struct instance *instance)
@@ -243,6 +255,7 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     worker->listener_count = conf->listener_count;
     list_init(&worker->conns);
     list_init(&worker->queue);
+    timer_init(&worker->conditions_timer, on_conditions_timer);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->obeyed, NULL);
     worker->listeners = calloc(conf->listener_count + 1, sizeof(*worker->listeners));

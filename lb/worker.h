@@ -60,6 +60,14 @@ struct worker_shared {
 
 enum worker_state { WORKER_RUNS, WORKER_DRAINS, WORKER_STOPS };
 
+/* Lasting conditions: logged when one begins and when it has not been met for a while, not once per event. */
+enum worker_condition { CONDITION_CONNECTIONS_MAX, CONDITION_RESOURCES, CONDITIONS };
+
+struct condition {
+    uint64_t last_ms;                   /* ring time: when it was met last */
+    uint64_t met;                       /* times since it began; 0: it does not hold */
+};
+
 struct worker {
     struct ring *ring;
     unsigned index;
@@ -73,7 +81,8 @@ struct worker {
     unsigned conn_count, back_count;
     struct pipe_pool *pipes;            /* for bulk TCP */
     struct http1_head *head;            /* scratch: the head being looked at; never across callbacks */
-    bool out_of_resources;              /* the condition was logged and holds */
+    struct condition conditions[CONDITIONS];
+    struct timer conditions_timer;
     atomic_uint_least64_t counters[WORKER_COUNTER_COUNT];      /* written by the worker, read by any */
     atomic_uint_least64_t reasons[64];  /* by enum http1_reason: request heads refused */
 
@@ -111,9 +120,7 @@ static inline void worker_count(struct worker *worker, enum worker_counter count
 {
     atomic_fetch_add_explicit(&worker->counters[counter], 1, memory_order_relaxed);
 }
-/* A lasting condition is logged when it begins and when it has ended, not once per event. */
-void worker_out_of_resources(struct worker *worker, int err);
-void worker_has_resources(struct worker *worker);
+void worker_met(struct worker *worker, enum worker_condition condition, int err);
 
 struct pin *pin_get(struct worker *worker);     /* of the newest generation */
 void pin_put(struct pin **pin);
