@@ -1,0 +1,70 @@
+#ifndef LB_CONN_PARTS_H
+#define LB_CONN_PARTS_H
+#include "lb/conn.h"
+#include "lb/generation.h"
+#include "lb/listener.h"
+#include "lb/worker.h"
+/*
+ * What the parts of a connection share; nobody else includes it. conn.c holds
+ * the states and the ends; try.c finds an instance; exchange.c speaks HTTP with
+ * both sides; pump.c moves bytes. conn_close() frees nothing: every callback ends in
+ * conn_settle(), the only place that does.
+ */
+
+static inline struct ring *conn_ring(const struct conn *c)
+{
+    return c->worker->ring;
+}
+
+static inline const struct balancer *conn_balancer(const struct conn *c)
+{
+    return listener_balancer(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+}
+
+static inline const struct node *conn_node(const struct conn *c)
+{
+    return listener_node(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+}
+
+static inline const struct config_listener *conn_listener(const struct conn *c)
+{
+    return listener_config(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+}
+
+static inline const struct config_attributes *conn_attributes(const struct conn *c)
+{
+    return &conn_balancer(c)->conf->attributes;
+}
+
+/* conn.c */
+void conn_enter(struct conn *c, enum conn_state next);
+void conn_deadline(struct conn *c, uint64_t in_ms);
+void conn_close(struct conn *c, enum close_why why, bool reset);
+void conn_settle(struct conn *c);
+void conn_linger(struct conn *c, enum close_why why);           /* FIN, then reads on for a while */
+
+/* The back's own timer ends a connect; this only keeps ours out of the way. */
+#define CONN_CONNECT_BOUND_MS (3600 * 1000)
+
+/* try.c */
+void conn_dispatch(struct conn *c);                             /* to an instance, into the queue, or to the end */
+void conn_fail(struct conn *c, enum failure failure);           /* no further try will be made */
+void conn_back_lost(struct conn *c);                            /* before a whole head of an answer had come */
+void conn_back_drop(struct conn *c, bool reset);
+void conn_queue_leave(struct conn *c);
+
+/* exchange.c */
+void conn_await_head(struct conn *c);
+void conn_read_head(struct conn *c);
+void conn_answer(struct conn *c, int status);                   /* one made here */
+void conn_answer_send(struct conn *c);
+bool conn_read_answer(struct conn *c);      /* is the final head passed on? If not, more is needed or the exchange took another way */
+void conn_exchange_end(struct conn *c);
+void conn_cut(struct conn *c, enum close_why why);              /* in the middle of an answer */
+
+/* pump.c */
+void conn_pump(struct conn *c);
+void conn_relay_deadline(struct conn *c);
+bool conn_awaits_client(const struct conn *c);                  /* is the next step the client's: more of its request's body? */
+void conn_splicing_end(struct conn *c);
+#endif

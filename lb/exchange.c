@@ -1,0 +1,374 @@
+/*
+ * HTTP with both sides: a request's head from the client, an answer's from the
+ * instance, the answers that are made here, and the step from one exchange to the next.
+ */
+#include "lb/conn_parts.h"
+#include "lb/answer.h"
+#include "lb/backend.h"
+#include "lb/head.h"
+#include <assert.h>
+#include <errno.h>
+
+#define INTERIM_MAX 16                      /* 1xx answers to one request */
+#define REQUEST_BUF 1024
+
+void conn_await_head(struct conn *c)
+{
+    conn_deadline(c, conn_attributes(c)->idle_timeout_ms);
+    conn_read_head(c);
+}
+
+/* The exchange is over: nothing of it may be left behind for the next. */
+static void exchange_clear(struct conn *c)
+{
+    flow_stop(&c->request);
+    flow_stop(&c->response);
+    if (c->pin != NULL)
+        pin_put(&c->pin);
+    c->tried.count = 0;
+    c->tries = 0;
+    c->failure = FAILED_NO_INSTANCE;
+    c->interim = 0;
+    c->fresh_only = c->head_read = c->response_byte = c->response_begun = c->back_keep = false;
+}
+
+static void next_request(struct conn *c)
+{
+    exchange_clear(c);
+    c->front.receive_once = false;
+    side_expect_small(&c->front);
+    conn_enter(c, CONN_READ_HEAD);
+    conn_await_head(c);
+}
+
+void conn_answer_send(struct conn *c)
+{
+    const char *text = c->answer;
+
+    if (side_sending(&c->front))
+        return;
+    if (c->front.error != 0 || c->front.send_error != 0) {
+        conn_close(c, CLOSE_CLIENT_FAILED, false);
+    } else if (text != NULL) {
+        c->answer = NULL;
+        side_send_text(conn_ring(c), &c->front, text);
+    } else if (c->keep_alive && c->worker->state == WORKER_RUNS) {
+        next_request(c);
+    } else {
+        conn_linger(c, CLOSE_REFUSED);
+    }
+}
+
+/* Reads and forgets what has come of the request's body. Is the request read whole then? */
+static bool body_discard(struct conn *c)
+{
+    struct http1_body *body = &c->request.body;
+    struct chunk *chunk;
+
+    while (c->head_read && !body->done && (chunk = side_take(&c->front)) != NULL) {
+        size_t payload, used;
+        bool bad = http1_body_take(body, chunk->data, chunk->len, &payload, &used) < 0;
+        chunk->data += used;
+        chunk->len -= (uint32_t)used;
+        if (!bad && chunk->len > 0)
+            side_put_back(&c->front, chunk);
+        else
+            chunk_put(conn_ring(c), chunk);
+        if (bad)
+            return false;
+    }
+    return c->head_read && body->done;
+}
+
+static void count_answer(struct conn *c, int status)
+{
+    static const struct { int status; enum worker_counter counter; } counters[] = {
+        { 400, COUNT_ANSWER_400 }, { 405, COUNT_ANSWER_405 }, { 408, COUNT_ANSWER_408 },
+        { 502, COUNT_ANSWER_502 }, { 503, COUNT_ANSWER_503 }, { 504, COUNT_ANSWER_504 },
+    };
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        if (counters[i].status == status)
+            worker_count(c->worker, counters[i].counter);
+}
+
+void conn_answer(struct conn *c, int status)
+{
+    count_answer(c, status);
+    conn_queue_leave(c);
+    conn_back_drop(c, false);
+    c->keep_alive = body_discard(c) && c->keep_alive && status >= 500;
+    flow_stop(&c->request);
+    c->answer = answer_text(status, c->keep_alive);
+    conn_enter(c, CONN_ANSWER);
+    conn_deadline(c, conn_attributes(c)->idle_timeout_ms);
+    conn_answer_send(c);
+}
+
+/* The client must see that its answer broke off: where only the connection's end would tell, it ends with a reset. */
+void conn_cut(struct conn *c, enum close_why why)
+{
+    enum http1_framing framing = c->response.body.framing;
+
+    conn_close(c, why, c->minor == 0 && (framing == BODY_CHUNKED || framing == BODY_UNTIL_CLOSE));
+}
+
+void conn_exchange_end(struct conn *c)
+{
+    const struct config_attributes *attributes = conn_attributes(c);
+    bool whole = c->request.ended && !side_sending(&c->back->side) && c->request.body.done;
+
+    c->bytes_in += c->request.bytes;
+    c->bytes_out += c->response.bytes;
+    if (whole && c->back_keep)
+        back_keep(&c->back, attributes->backend_idle_timeout_ms, attributes->backend_idle_max);
+    conn_back_drop(c, false);
+    if (whole && c->keep_alive && c->worker->state == WORKER_RUNS)
+        next_request(c);
+    else if (whole && c->front.inbox == NULL)
+        conn_close(c, CLOSE_DONE, false);
+    else
+        conn_linger(c, CLOSE_DONE);
+}
+
+/* How the answer's body goes to this client: as it came, or chunked where only the connection's end would tell its end. */
+static bool goes_chunked(const struct conn *c, const struct http1_head *head)
+{
+    return c->minor >= 1 && (head->framing == BODY_CHUNKED || head->framing == BODY_UNTIL_CLOSE);
+}
+
+static bool ends_by_close(const struct conn *c, const struct http1_head *head)
+{
+    return c->minor == 0 && (head->framing == BODY_CHUNKED || head->framing == BODY_UNTIL_CLOSE);
+}
+
+static enum failure answer_begin(struct conn *c, const struct http1_head *head, size_t head_bytes)
+{
+    struct head_response response = { .head = head, .rechunk = goes_chunked(c, head) };
+    struct buf *buf = buf_new(head_response_room(head, head_bytes));
+    struct http1_body body;
+
+    if (buf == NULL)
+        return FAILED_RESOURCES;
+    if (ends_by_close(c, head) || !c->request.ended || c->worker->state != WORKER_RUNS)
+        c->keep_alive = false;
+    response.keep_alive = c->keep_alive;
+    head_add_response(buf, &response);
+    http1_body_init(&body, head);
+    flow_start(&c->response, &c->back->side, &c->front, &body, buf, response.rechunk);
+    c->back_keep = head->keep_alive;
+    c->response_begun = true;
+    return FAILED_NO_INSTANCE;
+}
+
+/* 1xx: passed on to who can understand it. 100 answers an Expect that we answered ourselves, 101 one that we never passed on. */
+static enum failure answer_interim(struct conn *c, const struct http1_head *head, size_t head_bytes)
+{
+    struct head_response response = { .head = head };
+    struct buf *buf;
+
+    if (head->status == 101 || ++c->interim > INTERIM_MAX)
+        return FAILED_MALFORMED;
+    if (head->status == 100 || c->minor == 0)
+        return FAILED_NO_INSTANCE;
+    buf = buf_new(head_response_room(head, head_bytes));
+    if (buf == NULL)
+        return FAILED_RESOURCES;
+    head_add_response(buf, &response);
+    side_send_buf(conn_ring(c), &c->front, buf, false);
+    buf_unref(&buf);
+    return FAILED_NO_INSTANCE;
+}
+
+/* FAILED_NO_INSTANCE stands for none. */
+static enum failure answer_head(struct conn *c, size_t head_bytes)
+{
+    const struct http1_head *head = c->worker->head;
+
+    return head->status < 200 ? answer_interim(c, head, head_bytes) : answer_begin(c, head, head_bytes);
+}
+
+/* Collects pieces of a head that did not come in one. 0, or -ENOMEM. */
+static int head_collect(struct buf **in_head, const struct chunk *chunk)
+{
+    if (*in_head == NULL)
+        *in_head = buf_new(2 * (size_t)chunk->len);
+    if (*in_head == NULL || buf_reserve(in_head, chunk->len) < 0)
+        return -ENOMEM;
+    buf_add(*in_head, chunk->data, chunk->len);
+    return 0;
+}
+
+/*
+ * Looks for a whole head in what has come: in place if it came in one piece, else collected. > 0: its length, and the
+ * inbox begins behind it after head_consume(); 0: more is needed, all that came is collected; < 0: refused.
+ */
+typedef int (*parse_fn)(const struct conn *c, const char *bytes, size_t len);
+
+static int head_look(struct conn *c, struct side *side, struct buf **in_head, parse_fn parse)
+{
+    struct chunk *chunk;
+
+    while ((chunk = side->inbox) != NULL) {
+        int n;
+        if (*in_head == NULL) {
+            n = parse(c, chunk->data, chunk->len);
+        } else {
+            if (head_collect(in_head, chunk) < 0)
+                return -HTTP1_HEAD_TOO_LONG;
+            n = parse(c, (*in_head)->data, (*in_head)->len);
+            if (n > 0)
+                (*in_head)->len -= chunk->len;      /* the chunk stays in the inbox until head_consume() */
+        }
+        if (n != 0)
+            return n;
+        if (*in_head == NULL && head_collect(in_head, chunk) < 0)
+            return -HTTP1_HEAD_TOO_LONG;
+        chunk_put(conn_ring(c), side_take(side));
+    }
+    return 0;
+}
+
+/* Takes the head's bytes out of the inbox. Spans into it are dead from here on. */
+static void head_consume(struct conn *c, struct side *side, struct buf **in_head, size_t head_bytes)
+{
+    struct chunk *chunk = side_take(side);
+    size_t here = head_bytes - (*in_head == NULL ? 0 : (*in_head)->len);
+
+    assert(here <= chunk->len);
+    buf_unref(in_head);
+    chunk->data += here;
+    chunk->len -= (uint32_t)here;
+    if (chunk->len > 0)
+        side_put_back(side, chunk);
+    else
+        chunk_put(conn_ring(c), chunk);
+}
+
+static int parse_answer(const struct conn *c, const char *bytes, size_t len)
+{
+    const struct config_attributes *a = conn_attributes(c);
+    struct http1_limits limits = { .line_max = a->response_headers_max, .field_max = a->response_headers_max,
+                                   .head_max = a->response_headers_max, .count_max = HTTP1_FIELDS_MAX };
+
+    return http1_parse_response(c->worker->head, bytes, len, &limits, c->method);
+}
+
+/* Is the final head of the answer passed on? If not: more is needed, or the exchange has taken another way. */
+bool conn_read_answer(struct conn *c)
+{
+    struct side *side = &c->back->side;
+    enum failure failure;
+    int n;
+
+    while (!side_sending(&c->front)) {
+        c->response_byte = c->response_byte || side->inbox != NULL;
+        n = head_look(c, side, &c->back->in_head, parse_answer);
+        if (n == 0)
+            break;
+        failure = n < 0 ? FAILED_MALFORMED : answer_head(c, (size_t)n);
+        if (failure != FAILED_NO_INSTANCE) {
+            conn_fail(c, failure);
+            return false;
+        }
+        head_consume(c, side, &c->back->in_head, (size_t)n);
+        if (c->response_begun)
+            return true;
+    }
+    if (side_sending(&c->front))
+        return false;
+    if (side->eof || side->error != 0)
+        conn_back_lost(c);
+    else
+        side_receive(conn_ring(c), side);
+    return false;
+}
+
+static bool from_trusted(const struct conn *c)
+{
+    const struct config_cidrs *trusted = &conn_attributes(c)->trusted_proxies;
+
+    for (size_t i = 0; i < trusted->count; i++)
+        if (cidr_contains(&trusted->items[i], &c->client))
+            return true;
+    return false;
+}
+
+static struct buf *request_head(const struct conn *c, const struct http1_head *head, size_t head_bytes)
+{
+    struct head_request request = {
+        .head = head,
+        .client = &c->client,
+        .client_trusted = from_trusted(c),
+        .proto = "http",
+        .port = conn_listener(c)->port,
+        .node = &conn_node(c)->subnet->address,
+    };
+    struct buf *buf = buf_new(head_request_room(head, head_bytes) + REQUEST_BUF);
+
+    if (buf != NULL)
+        head_add_request(buf, &request);
+    return buf;
+}
+
+static void request_begin(struct conn *c, size_t head_bytes)
+{
+    const struct http1_head *head = c->worker->head;
+    struct http1_body body;
+    struct buf *buf;
+    bool expects = head->expect_continue;
+
+    c->pin = pin_get(c->worker);
+    c->node_index = conn_node(c)->index;
+    c->requests++;
+    worker_count(c->worker, COUNT_REQUESTS);
+    c->method = head->method;
+    c->minor = (uint8_t)head->minor;
+    c->keep_alive = head->keep_alive;
+    http1_body_init(&body, head);
+    buf = request_head(c, head, head_bytes);
+    head_consume(c, &c->front, &c->in_head, head_bytes);
+    flow_start(&c->request, &c->front, NULL, &body, buf, body.framing == BODY_CHUNKED);
+    c->head_read = true;
+    if (buf == NULL) {
+        conn_fail(c, FAILED_RESOURCES);
+        return;
+    }
+    if (expects)
+        side_send_text(conn_ring(c), &c->front, answer_continue);
+    conn_dispatch(c);
+}
+
+static void request_refuse(struct conn *c, enum http1_reason reason)
+{
+    worker_count(c->worker, COUNT_REQUESTS);
+    atomic_fetch_add_explicit(&c->worker->reasons[reason], 1, memory_order_relaxed);
+    c->pin = pin_get(c->worker);
+    conn_answer(c, http1_reason_status(reason));
+}
+
+static int parse_request(const struct conn *c, const char *bytes, size_t len)
+{
+    const struct config_attributes *a = conn_attributes(c);
+    struct http1_limits limits = { .line_max = a->request_line_max, .field_max = a->header_max, .head_max = a->headers_max, .count_max = a->header_count_max };
+
+    return http1_parse_request(c->worker->head, bytes, len, &limits);
+}
+
+void conn_read_head(struct conn *c)
+{
+    bool first_bytes = c->in_head == NULL;
+    int n = head_look(c, &c->front, &c->in_head, parse_request);
+
+    if (n > 0) {
+        request_begin(c, (size_t)n);
+    } else if (n < 0) {
+        request_refuse(c, (enum http1_reason)-n);
+    } else if (c->front.error != 0 || c->front.eof) {
+        conn_close(c, c->front.eof ? CLOSE_CLIENT_LEFT : CLOSE_CLIENT_FAILED, false);
+    } else {
+        if (first_bytes && c->in_head != NULL)
+            conn_deadline(c, conn_attributes(c)->request_header_timeout_ms);
+        side_receive(conn_ring(c), &c->front);
+    }
+}

@@ -1,0 +1,290 @@
+/*
+ * Which instance gets this work, and what follows when a try on one comes to
+ * nothing: the next try while that can do no harm, else the answer that says why.
+ */
+#include "lb/conn_parts.h"
+#include "common/board.h"
+#include "lb/backend.h"
+#include "lb/instance.h"
+#include <errno.h>
+
+#define WATCH_MS 250
+#define POOLED_IDLE_MAX_MS 1000             /* a request that can not be repeated goes on no connection that idled longer */
+
+void conn_queue_leave(struct conn *c)
+{
+    if (list_empty(&c->queue_link))
+        return;
+    list_remove(&c->queue_link);
+    atomic_fetch_sub(&conn_balancer(c)->live->queued[conn_node(c)->index], 1);
+}
+
+/* The back goes, and with it the use of its instance. */
+void conn_back_drop(struct conn *c, bool reset)
+{
+    flow_stop(&c->response);
+    if (c->back != NULL)
+        back_close(&c->back, reset);
+    if (c->instance != NULL)
+        pool_release(c->node_index, &c->instance);
+}
+
+/* No further try will be made. */
+void conn_fail(struct conn *c, enum failure failure)
+{
+    enum close_why why = CLOSE_INSTANCE_FAILED;
+    int status = 503;
+
+    switch (failure) {
+    case FAILED_NO_INSTANCE:
+        why = CLOSE_NO_INSTANCE;
+        break;
+    case FAILED_RESOURCES:
+        why = CLOSE_NO_MEMORY;
+        break;
+    case FAILED_REFUSED:
+        break;
+    case FAILED_CONNECT_TIMEOUT:
+    case FAILED_SILENT:
+        status = 504;
+        break;
+    case FAILED_CLOSED:
+    case FAILED_MALFORMED:
+        status = 502;
+        break;
+    }
+    if (!c->http)
+        conn_close(c, why, false);
+    else if (c->response_begun)
+        conn_cut(c, why);
+    else
+        conn_answer(c, status);
+}
+
+static bool repeatable_method(enum http1_method method)
+{
+    switch (method) {
+    case METHOD_GET:
+    case METHOD_HEAD:
+    case METHOD_OPTIONS:
+    case METHOD_TRACE:
+    case METHOD_PUT:
+    case METHOD_DELETE:
+        return true;
+    case METHOD_OTHER:
+    case METHOD_POST:
+    case METHOD_PATCH:
+        break;
+    }
+    return false;
+}
+
+/* May this work be given to another connection: nothing was sent, or a repeat does no harm and we still hold all of it. */
+static bool repeatable(const struct conn *c)
+{
+    if (c->state == CONN_CONNECT)
+        return true;
+    return c->http && !c->response_byte && repeatable_method(c->method) && c->request.whole_in_head && c->request.head != NULL;
+}
+
+/* A new connection is not received from while it waits for its first answer, which is cheaper for short ones. If the wait gets
+ * long, we want to know when the client leaves. */
+static void watch_client(struct conn *c)
+{
+    uint64_t at = ring_now_ms(conn_ring(c)) + WATCH_MS;
+
+    if (c->front.receive_once && c->timer.deadline_ms > at)
+        ring_timer_set(conn_ring(c), &c->timer, at);
+}
+
+static void conn_attach(struct conn *c)
+{
+    conn_enter(c, CONN_RELAY);
+    watch_client(c);
+    c->request.to = &c->back->side;
+    c->request.head_sent = false;
+    if (c->request.whole_in_head)
+        c->request.ended = false;
+    if (!c->http) {
+        struct http1_body stream = { .framing = BODY_UNTIL_CLOSE };
+        flow_start(&c->response, &c->back->side, &c->front, &stream, NULL, false);
+    }
+    side_receive(conn_ring(c), &c->back->side);
+    conn_pump(c);
+}
+
+/* Gives the work to this instance, whose use is already counted. */
+static void conn_use(struct conn *c, struct instance *instance)
+{
+    const struct config_attributes *attributes = conn_attributes(c);
+    struct back_wish wish = {
+        .instance = instance,
+        .node = conn_node(c),
+        .port = conn_listener(c)->instance_port,
+        .connect_timeout_ms = attributes->connect_timeout_ms,
+    };
+    int r;
+
+    if (c->http && !c->fresh_only)
+        wish.idle_max_ms = repeatable_method(c->method) ? UINT64_MAX : POOLED_IDLE_MAX_MS;
+    r = back_get(c->worker, c, &wish, &c->back);
+    if (r < 0) {
+        pool_release(c->node_index, &instance);
+        worker_count(c->worker, COUNT_NO_RESOURCES);
+        worker_met(c->worker, CONDITION_RESOURCES, r);
+        conn_fail(c, FAILED_RESOURCES);
+        return;
+    }
+    c->instance = instance;
+    if (c->back->state == BACK_CONNECTING) {
+        conn_enter(c, CONN_CONNECT);
+        conn_deadline(c, CONN_CONNECT_BOUND_MS);
+    } else {
+        conn_attach(c);
+    }
+}
+
+static void conn_queue(struct conn *c)
+{
+    const struct balancer *balancer = conn_balancer(c);
+    atomic_uint *queued = &balancer->live->queued[conn_node(c)->index];
+    uint64_t now = ring_now_ms(conn_ring(c));
+
+    if (atomic_fetch_add(queued, 1) >= balancer->conf->attributes.surge_queue) {
+        atomic_fetch_sub(queued, 1);
+        worker_count(c->worker, COUNT_SPILLOVER);
+        conn_fail(c, FAILED_NO_INSTANCE);
+        return;
+    }
+    list_append(&c->worker->queue, &c->queue_link);
+    conn_enter(c, CONN_QUEUED);
+    conn_deadline(c, balancer->first_checks_ms > now ? balancer->first_checks_ms - now : 0);
+}
+
+/* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
+ * come: so the results are looked at first.) */
+static bool first_checks_pending(const struct conn *c)
+{
+    const struct node *node = conn_node(c);
+
+    return ring_now_ms(conn_ring(c)) < conn_balancer(c)->first_checks_ms && pool_any_unchecked(node) && !pool_any_eligible(node);
+}
+
+static struct instance *conn_pick(const struct conn *c)
+{
+    return pool_pick(conn_node(c), c->http ? POOL_LEAST_OUTSTANDING : POOL_ROUND_ROBIN, conn_attributes(c)->fail_open, &c->tried);
+}
+
+void conn_dispatch(struct conn *c)
+{
+    struct instance *instance = conn_pick(c);
+
+    if (instance != NULL) {
+        conn_queue_leave(c);
+        conn_use(c, instance);
+    } else if (c->state != CONN_QUEUED && c->tries == 0 && first_checks_pending(c)) {
+        conn_queue(c);
+    } else if (c->state != CONN_QUEUED || !first_checks_pending(c)) {
+        conn_fail(c, c->failure);
+    }
+}
+
+/* This try has come to nothing: the next one, or the end. */
+static void conn_try_again(struct conn *c, enum failure failure)
+{
+    bool again = repeatable(c) && c->tries < conn_attributes(c)->retries;
+
+    if (c->back->reused)
+        c->fresh_only = true;           /* its instance may be well: only the old connection is known to be dead */
+    else
+        tried_add(&c->tried, c->instance);
+    c->failure = failure;
+    if (!again) {
+        conn_fail(c, failure);
+        return;
+    }
+    conn_back_drop(c, false);
+    c->tries++;
+    worker_count(c->worker, COUNT_RETRIES);
+    conn_dispatch(c);
+}
+
+static bool local_failure(int res)
+{
+    return res == -EADDRNOTAVAIL || res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS;
+}
+
+void conn_connected(struct conn *c, int res)
+{
+    if (res == 0) {
+        conn_attach(c);
+    } else if (local_failure(res)) {
+        worker_count(c->worker, COUNT_NO_RESOURCES);
+        worker_met(c->worker, CONDITION_RESOURCES, res);
+        conn_fail(c, FAILED_RESOURCES);
+    } else {
+        worker_count(c->worker, COUNT_BACK_ERRORS);
+        slot_hint(c->instance->slot);
+        conn_try_again(c, res == -ETIMEDOUT ? FAILED_CONNECT_TIMEOUT : FAILED_REFUSED);
+    }
+    conn_settle(c);
+}
+
+/* The instance's connection ended before a whole head of an answer had come. */
+void conn_back_lost(struct conn *c)
+{
+    if (!c->back->reused) {
+        worker_count(c->worker, COUNT_BACK_ERRORS);
+        slot_hint(c->instance->slot);
+    }
+    conn_try_again(c, FAILED_CLOSED);
+}
+
+/* Out by measurement or by the operator's word. Draining, by either's wish, lets work in flight end. */
+static bool instance_out(const struct instance *instance)
+{
+    return atomic_load(&instance->phase) == INSTANCE_REGISTERED && !slot_eligible(instance->slot) && slot_admin(instance->slot) != ADMIN_DRAIN;
+}
+
+/* To another instance, if there is one that has not been tried; else it stays where it is. */
+static bool conn_move(struct conn *c)
+{
+    struct tried before = c->tried;
+    struct instance *instance;
+
+    if (!repeatable(c) || c->tries >= conn_attributes(c)->retries)
+        return false;
+    tried_add(&c->tried, c->instance);
+    instance = conn_pick(c);
+    if (instance == NULL || !instance_eligible(instance)) {
+        if (instance != NULL)
+            pool_release(c->node_index, &instance);
+        c->tried = before;
+        return false;
+    }
+    conn_back_drop(c, false);
+    c->tries++;
+    worker_count(c->worker, COUNT_RETRIES);
+    conn_use(c, instance);
+    return true;
+}
+
+void conn_review(struct conn *c)
+{
+    bool cut = atomic_load(&c->instance->phase) == INSTANCE_CUT;
+
+    if ((cut || instance_out(c->instance)) && !conn_move(c)) {
+        cut = cut || (!conn_attributes(c)->draining && !conn_attributes(c)->fail_open);
+        if (cut && c->http && !c->response_begun)
+            conn_fail(c, FAILED_CLOSED);
+        else if (cut)
+            conn_close(c, CLOSE_INSTANCE_LEFT, true);
+    }
+    conn_settle(c);
+}
+
+void conn_queue_review(struct conn *c)
+{
+    conn_dispatch(c);
+    conn_settle(c);
+}
