@@ -5,6 +5,7 @@ the first claim that does not hold ends the story.
 """
 import collections
 import datetime
+import socket
 import subprocess
 import time
 
@@ -55,11 +56,13 @@ class Story:
 
     def both_tiers_complete(self):
         self._title("Both balancers, asked by halbctl")
-        self.setup.wait_all_in_service()
         for process in self.setup.halbs:
-            line = process.ctl("status").splitlines()[0]
+            line = wait_for(f"{process.name} to report 2 of 2", lambda: self._complete(process))
             self.tell(f"      {line}   (node {process.node.address}, {process.node.zone})")
-            self._claim(f"{process.name} says so", "2 of 2 instances in service" in line)
+
+    def _complete(self, process):
+        line = process.ctl("status").splitlines()[0]
+        return line if "2 of 2 instances in service" in line else None
 
     # 2
 
@@ -237,7 +240,19 @@ class Story:
         self._title(f"{victim.tier.name}'s process in {victim.node.zone} is killed (SIGKILL, pid {victim.pid})")
         began = time.time()
         victim.kill()
+        # The kernel takes an io_uring apart behind the back of its dead process: the port may listen a little longer.
+        wait_for(f"{victim.name}'s port to be closed", lambda: self._refuses(victim.node))
         return began, time.time()
+
+    def _refuses(self, node):
+        try:
+            with self.setup.network.inside(node.name):
+                socket.create_connection((node.address, node.port), 1).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _revive(self, victim):
         victim.start()
