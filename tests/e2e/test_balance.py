@@ -2,7 +2,7 @@
 import collections
 
 import pytest
-from lib import get, let_pass, reply, wait_until
+from lib import Instance, get, let_pass, reply, wait_until
 
 ELB_ZONE = ("Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to.")
 
@@ -175,14 +175,13 @@ def test_several_balancers_in_one_process(place):
 
 def test_ipv6_instance_and_node(place):
     """Nodes and instances may have IPv6 addresses."""
-    from lib.instance import Instance
-    web = Instance("six", "::1", place.instance_port, place.health_port).serve()
+    web = Instance("six", "::1", place.instance_port, place.health_port)
+    web.serve(lambda asked: reply(asked.head.get("X-Forwarded-For").encode()))
     place.instances.append(web)
     balancer = place.balancer([web])
     balancer.nodes[0].update(cidr="::1/128", address="::1")
     place.start()
-    answer = balancer.ask(get())
-    assert answer.body == b"six"
+    assert balancer.ask(get()).body == b"::1"
 
 
 def test_an_idle_moment_changes_nothing(place):

@@ -356,6 +356,21 @@ def test_requests_wait_no_longer_than_a_check(place):
     assert web.untouched()
 
 
+def test_the_queue_at_the_start_is_bounded(place):
+    """At the start no more than surge_queue requests wait; the others get 503 at once."""
+    gate = threading.Event()
+    web = place.instance().serve()
+    web.health.plan(lambda: (gate.wait(10), PASS)[1])
+    balancer = place.balancer([web], check=place.http_check(**RARE), surge_queue=3)
+    place.start(ready=None)
+    clients = [balancer.connect() for _ in range(5)]
+    for client in clients:
+        client.send(get())
+    wait_until(lambda: sum(not client.silent(0) for client in clients) == 2, DEADLINE, "two of five are answered")
+    gate.set()
+    assert sorted(client.read_message().status for client in clients) == [200, 200, 200, 503, 503]
+
+
 def test_tcp_connections_wait_too(place):
     """TCP connections wait for the first results as requests do."""
     gate = threading.Event()

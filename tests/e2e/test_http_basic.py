@@ -2,8 +2,8 @@
 import zlib
 
 import pytest
-from lib import background, chunked, get, noise, reply, request, wait_until
-from lib.addresses import fresh_address
+from lib import Instance, background, chunked, get, noise, reply, request, wait_until
+from lib.addresses import fresh_address, free_port
 
 SIZES = [0, 1, 4095, 4096, 4097, 16384, 65536, 1 << 20]
 BIG = 20 << 20
@@ -106,6 +106,23 @@ def test_empty_line_before_a_request(one):
         client.send(b"\r\n" + get("/x"))
         _, asked = web.take()
         assert asked.head.target == "/x"
+
+
+def test_several_listeners(place):
+    """Each listener of a balancer goes to its own instance port."""
+    web = place.instance()
+    other = Instance("other", web.address, free_port(), place.health_port + 1 if place.health_port < 65535 else 1025)
+    balancer = place.balancer([web])
+    balancer.listeners.append({"protocol": "TCP", "port": free_port(), "instance_protocol": "TCP", "instance_port": other.port})
+    place.start()
+    web.serve(lambda asked: reply(asked.head.get("X-Forwarded-Port").encode()))
+    try:
+        assert balancer.ask(get()).body == str(balancer.port).encode()
+        with balancer.connect(listener=1) as client:
+            client.send(b"raw")
+            assert other.accept().read_exactly(3) == b"raw"
+    finally:
+        other.close()
 
 
 # bodies
@@ -627,6 +644,23 @@ def test_early_final_answer(one):
         back.read_to_any_end()          # a connection with half a request on it serves nobody else
 
 
+def test_answer_begins_before_the_request_ends(one):
+    """Both bodies may be on their way at once; each goes on as it comes."""
+    balancer, web = one
+    with balancer.connect() as client:
+        client.send(request("POST", "/", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
+        back = web.accept()
+        back.read_head()
+        back.read_until(b"abc")
+        back.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nABC\r\n")
+        assert client.read_head().status == 200
+        client.read_until(b"ABC")
+        client.send(b"3\r\ndef\r\n0\r\n\r\n")
+        back.read_until(b"def")
+        back.send(b"3\r\nDEF\r\n0\r\n\r\n")
+        assert client.read_until(b"0\r\n\r\n").endswith(b"DEF\r\n0\r\n\r\n")
+
+
 def test_upgrade_of_another_protocol_is_not_passed(one):
     """h2c is never passed on: the instance sees a plain request, and a 101 that nobody asked for is no answer."""
     balancer, web = one
@@ -652,6 +686,23 @@ def test_request_cut_at_every_byte(place):
             client.send(whole[cut:])
             assert client.read_message().body == b"/cutabcde", f"cut after {cut} bytes: {whole[:cut]!r}"
     assert web.served == len(whole) - 1
+
+
+def test_large_heads_in_pieces(place):
+    """Heads of 60 KiB in pieces of any size are understood in both directions."""
+    fields = [f"X-{i}: " + "v" * 10000 for i in range(6)]
+    balancer, _ = serve(place, lambda asked: reply(str(len(asked.head.raw)).encode(), fields=asked_fields(asked)))
+
+    def asked_fields(asked):
+        return [f"{name}: {value}" for name, value in asked.head.fields if name.startswith("X-") and len(value) == 10000]
+    whole = get("/", *fields)
+    with balancer.connect() as client:
+        for size in (1000, 4095, 4096, 4097, 8191, 16384, 40000):
+            for start in range(0, len(whole), size):
+                client.send(whole[start:start + size])
+                client.wait_read()
+            answer = client.read_message()
+            assert [f"{name}: {value}" for name, value in answer.head.fields if name.startswith("X-")] == fields
 
 
 def test_request_byte_by_byte(one):

@@ -390,6 +390,35 @@ def test_instance_sends_garbage(one, name):
         assert client.read_message().body == b"next"
 
 
+@pytest.mark.parametrize("fields", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_body_where_none_may_be(one, fields):
+    """Bytes after the head of a 204 are not the next answer's beginning, whatever the fields say."""
+    balancer, web = one
+    with balancer.connect() as client:
+        client.send(get())
+        back, _ = web.take()
+        back.send(f"HTTP/1.1 204 No Content\r\n{fields}\r\n\r\n".encode() + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+        assert client.read_message().status in (204, 502)
+        client.send(get("/next"))
+        again, asked = web.take()
+        assert asked.head.target == "/next"
+        again.send(reply(b"next"))
+        assert client.read_message().body == b"next"
+
+
+def test_no_healthy_instance_with_a_body_that_came(place):
+    """A POST that came whole with its body gets its 503, and its connection goes on."""
+    web = place.instance()
+    balancer = place.balancer([web])
+    halb = place.start()
+    web.health.refuse()
+    halb.wait_in_service({balancer.name: 0})
+    with balancer.connect() as client:
+        for _ in range(2):
+            client.send(request("POST", "/", body=b"x" * 1000))
+            assert client.read_exactly(len(UNAVAILABLE)) == UNAVAILABLE
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_instance_ends_before_any_byte(one, how):
     """An instance that closes or resets instead of answering a request that must not be repeated: 502."""

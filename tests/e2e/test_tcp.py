@@ -247,3 +247,107 @@ def test_clients_do_not_mix(place):
             client.send(piece)
         assert all(client.read_exactly(len(piece)) == piece for client, piece in zip(clients, pieces))
     wait_until(lambda: web.connections == 50, 5)
+
+
+# streams that keep large buffers full
+
+
+def flowing(balancer, web):
+    """Both ends of a connection on which 8 MB have just gone in each direction."""
+    client, back = joined(balancer, web)
+    data = noise(8 << 20)
+    for sender, receiver in ((client, back), (back, client)):
+        sending = background(sender.send, data)
+        assert receiver.read_checksum(len(data)) == zlib.crc32(data)
+        sending.result()
+    return client, back
+
+
+def test_small_messages_after_bulk(pipe):
+    """After bulk, single bytes pass at once, in both directions."""
+    client, back = flowing(*pipe)
+    for _ in range(100):
+        client.send(b"a")
+        assert back.read_exactly(1) == b"a"
+        back.send(b"b")
+        assert client.read_exactly(1) == b"b"
+
+
+def test_half_close_after_bulk(pipe):
+    """After bulk, each direction ends by itself."""
+    client, back = flowing(*pipe)
+    client.finish()
+    back.expect_end()
+    data = noise(5 << 20)
+    sending = background(back.send, data)
+    assert client.read_checksum(len(data)) == zlib.crc32(data)
+    sending.result()
+    back.finish()
+    client.expect_end()
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["client", "instance"])
+def test_reset_after_bulk(pipe, side):
+    """After bulk, RST is passed on as RST."""
+    ends = flowing(*pipe)
+    ends[side].reset()
+    ends[1 - side].expect_reset()
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["client", "instance"])
+def test_reset_in_bulk(pipe, side):
+    """RST in the middle of a full stream reaches the other side, which was stopped in its writing."""
+    ends = flowing(*pipe)
+    ends[1 - side].fill()
+    ends[side].reset()
+    assert ends[1 - side].read_to_any_end()[1] == "rst"
+
+
+def test_idle_after_bulk(place):
+    """idle_timeout holds after bulk too."""
+    web = place.instance()
+    balancer = place.balancer([web], protocol="TCP", idle_timeout="1s")
+    place.start()
+    client, back = flowing(balancer, web)
+    took, _ = time_of(client.expect_closed)
+    assert 0.8 <= took < 4
+    back.expect_closed()
+
+
+def test_many_bulk_streams_at_once(pipe):
+    """Forty full streams at once: all arrive, whatever runs short."""
+    balancer, web = pipe
+    data = noise(2 << 20)
+    pairs = [joined(balancer, web) for _ in range(40)]
+    sending = [background(client.send, data) for client, _ in pairs]
+    receiving = [background(back.read_checksum, len(data)) for _, back in pairs]
+    assert {job.result() for job in receiving} == {zlib.crc32(data)}
+    for job in sending:
+        job.result()
+    for client, back in pairs:
+        client.finish()
+        back.expect_end()
+
+
+def test_bulk_is_cut_with_its_instance(place):
+    """A full stream to an instance that is deregistered without draining ends at once."""
+    web = place.instance()
+    balancer = place.balancer([web], protocol="TCP", connection_draining={"enabled": False})
+    halb = place.start()
+    client, back = flowing(balancer, web)
+    back.fill()
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    client.read_to_any_end()
+    back.read_to_any_end()
+
+
+def test_bulk_ends_with_the_process(place):
+    """A second signal ends full streams too."""
+    web = place.instance()
+    balancer = place.balancer([web], protocol="TCP")
+    halb = place.start()
+    client, back = flowing(balancer, web)
+    back.fill()
+    halb.stop()
+    client.read_to_any_end()
+    back.read_to_any_end()

@@ -68,8 +68,10 @@ class Instance:
     def drop(self):
         """Resets every connection that it has, as a process that is killed would."""
         for wire in self._wires:
-            if wire.sock.fileno() >= 0:
+            try:
                 wire.abort()
+            except OSError:
+                pass                # its thread has closed it already
 
     def listen(self):
         """Ends refuse() or stall()."""
