@@ -235,7 +235,8 @@ static struct io_uring_sqe *sqe_get(struct ring *ring)
     struct io_uring_sqe *sqe;
 
     while ((sqe = io_uring_get_sqe(&ring->uring)) == NULL)
-        io_uring_submit(&ring->uring);
+        if (io_uring_submit(&ring->uring) < 0)
+            io_uring_get_events(&ring->uring);      /* the kernel wants to hand over completions first */
     return sqe;
 }
 

@@ -153,9 +153,15 @@ static json_t *unregistered_json(const struct balancer *balancer, const struct c
                      text_or_null(instance->zone), "admin", slot_admin_text(ADMIN_AUTO), "last_check");
 }
 
-/* One that was cut off is kept until its last connection has ended; an operator is done with it. */
-static bool is_shown(const struct instance *instance)
+/* One that was cut off is kept until its last connection has ended; an operator is done with it. So is one that drains after it was
+ * registered anew: the id stands for the new registration. */
+static bool is_shown(const struct balancer *balancer, size_t i)
 {
+    const struct instance *instance = balancer->instances[i];
+    for (size_t k = 0; i >= balancer->registered_count && k < balancer->registered_count; k++) {
+        if (strcmp(balancer->instances[k]->id, instance->id) == 0)
+            return false;
+    }
     return atomic_load(&instance->phase) != INSTANCE_CUT;
 }
 
@@ -163,7 +169,7 @@ static json_t *instances_json(const struct balancer *balancer)
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < balancer->instance_count; i++) {
-        if (is_shown(balancer->instances[i]) && json_array_append_new(list, instance_json(balancer, balancer->instances[i])) < 0) {
+        if (is_shown(balancer, i) && json_array_append_new(list, instance_json(balancer, balancer->instances[i])) < 0) {
             json_decref(list);
             list = NULL;
         }
@@ -230,7 +236,7 @@ static const struct balancer *find_balancer(struct call *call)
 static const struct instance *find_registered(const struct balancer *balancer, const char *id)
 {
     for (size_t i = 0; i < balancer->instance_count; i++) {
-        if (is_shown(balancer->instances[i]) && strcmp(balancer->instances[i]->id, id) == 0)
+        if (is_shown(balancer, i) && strcmp(balancer->instances[i]->id, id) == 0)
             return balancer->instances[i];
     }
     return NULL;

@@ -244,8 +244,7 @@ static void stream_begin(struct conn *c)
     conn_dispatch(c);
 }
 
-/* Has the client sent something that only the kernel knows of yet? */
-static bool bytes_waiting(const struct conn *c)
+bool conn_bytes_waiting(const struct conn *c)
 {
     char byte;
 
@@ -255,7 +254,7 @@ static bool bytes_waiting(const struct conn *c)
 /* A request that was under way when we began to stop is answered; a new connection has a moment to make its first. */
 static void conn_wind_up(struct conn *c)
 {
-    bool between = c->state == CONN_READ_HEAD && c->in_head == NULL && c->front.inbox == NULL && !bytes_waiting(c);
+    bool between = c->state == CONN_READ_HEAD && c->in_head == NULL && c->front.inbox == NULL && !conn_bytes_waiting(c);
 
     c->keep_alive = false;
     if (between && c->requests > 0)

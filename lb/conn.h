@@ -82,6 +82,7 @@ struct conn {
     bool head_read;                     /* the request has a body state to look at */
     bool response_byte;                 /* the instance has answered something */
     bool response_begun;                /* the final head was passed on */
+    bool copies;                        /* TCP: splicing was tried, or can not be had */
     bool back_keep;                     /* the instance is willing to go on */
 
     uint64_t bytes_in, bytes_out;       /* payload, of all exchanges */

@@ -43,6 +43,8 @@ void conn_close(struct conn *c, enum close_why why, bool reset);
 void conn_settle(struct conn *c);
 void conn_linger(struct conn *c, enum close_why why);           /* FIN, then reads on for a while */
 
+/* Has the client sent something that only the kernel knows of yet? Closing would reset it, and the answer with it. */
+bool conn_bytes_waiting(const struct conn *c);
 /* The back's own timer ends a connect; this only keeps ours out of the way. */
 #define CONN_CONNECT_BOUND_MS (3600 * 1000)
 
@@ -50,6 +52,7 @@ void conn_linger(struct conn *c, enum close_why why);           /* FIN, then rea
 void conn_dispatch(struct conn *c);                             /* to an instance, into the queue, or to the end */
 void conn_fail(struct conn *c, enum failure failure);           /* no further try will be made */
 void conn_back_lost(struct conn *c);                            /* before a whole head of an answer had come */
+void conn_suspect(struct conn *c);                              /* its instance failed under traffic */
 void conn_back_drop(struct conn *c, bool reset);
 void conn_queue_leave(struct conn *c);
 

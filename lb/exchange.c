@@ -97,7 +97,7 @@ void conn_answer(struct conn *c, int status)
     count_answer(c, status);
     conn_queue_leave(c);
     conn_back_drop(c, false);
-    c->keep_alive = body_discard(c) && c->keep_alive && status >= 500;
+    c->keep_alive = body_discard(c) && c->keep_alive && status >= 500 && c->worker->state == WORKER_RUNS;
     flow_stop(&c->request);
     c->answer = answer_text(status, c->keep_alive);
     conn_enter(c, CONN_ANSWER);
@@ -125,7 +125,7 @@ void conn_exchange_end(struct conn *c)
     conn_back_drop(c, false);
     if (whole && c->keep_alive && c->worker->state == WORKER_RUNS)
         next_request(c);
-    else if (whole && c->front.inbox == NULL)
+    else if (whole && c->front.inbox == NULL && !conn_bytes_waiting(c))
         conn_close(c, CLOSE_DONE, false);
     else
         conn_linger(c, CLOSE_DONE);

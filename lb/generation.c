@@ -70,6 +70,7 @@ static bool zone_enabled(const struct config_balancer *conf, const char *zone)
     return false;
 }
 
+/* One that left and comes back while it drains registers anew: its old verdict may be stale. */
 /* The run-time instance of the same registration, if nothing about it has changed that the counts or the verdict rest on. */
 static struct instance *instance_before(const struct balancer *before, const struct config_instance *conf, size_t node_count)
 {
@@ -77,7 +78,7 @@ static struct instance *instance_before(const struct balancer *before, const str
         struct instance *instance = before->instances[i];
         if (strcmp(instance->id, conf->id) == 0 && strcmp(instance->zone, conf->zone) == 0 &&
             addr_equal_host(&instance->address, &conf->address) && instance->node_count == node_count &&
-            atomic_load(&instance->phase) != INSTANCE_CUT)
+            atomic_load(&instance->phase) == INSTANCE_REGISTERED)
             return instance_ref(instance);
     }
     return NULL;

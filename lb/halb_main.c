@@ -56,7 +56,7 @@ struct daemon {
     struct op signal_op;
     struct signalfd_siginfo signal;
     struct timer look;              /* for first checks, later for the workers' end */
-    bool ready, stopping, admin_gone;
+    bool ready, stopping, ended, admin_gone;
     uint64_t stop_deadline_ms;
 };
 
@@ -355,7 +355,7 @@ static void on_signal(struct op *op, struct ring_result result)
 {
     struct daemon *daemon = container_of(op, struct daemon, signal_op);
 
-    if (result.res == -ECANCELED)
+    if (result.res == -ECANCELED || daemon->ended)
         return;
     if (result.res == (int)sizeof(daemon->signal)) {
         switch (daemon->signal.ssi_signo) {
@@ -446,10 +446,15 @@ static void workers_end(struct daemon *daemon)
     for (unsigned i = 0; i < daemon->worker_count; i++)
         worker_free(&daemon->workers[i]);
     free(daemon->workers);
+    daemon->workers = NULL;
+    daemon->worker_count = 0;
 }
 
 static void finish(struct daemon *daemon)
 {
+    daemon->ended = true;           /* further signals and looks have nothing left to act on */
+    if (daemon->ring != NULL)
+        ring_timer_stop(daemon->ring, &daemon->look);
     workers_end(daemon);
     if (daemon->health != NULL)
         health_stop(&daemon->health);
@@ -464,7 +469,6 @@ static void finish(struct daemon *daemon)
     if (daemon->board != NULL)
         board_free(&daemon->board);
     if (daemon->ring != NULL) {
-        ring_timer_stop(daemon->ring, &daemon->look);
         ring_cancel(daemon->ring, &daemon->signal_op);
         while (daemon->signal_op.active && ring_step(daemon->ring) == 0)
             continue;

@@ -38,8 +38,8 @@ static void admit(struct listener *listener, int fd)
     socklen_t len = sizeof(peer);
     struct addr client;
 
-    if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0) {
-        close(fd);          /* it has gone already */
+    if (worker->state == WORKER_STOPS || getpeername(fd, (struct sockaddr *)&peer, &len) < 0) {
+        close(fd);          /* we stop, or it has gone already */
         return;
     }
     client = addr_from_sockaddr((struct sockaddr *)&peer);
@@ -73,11 +73,6 @@ static void finish(struct listener *listener)
     listener->fd = -1;
 }
 
-static bool passing(int err)
-{
-    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
-}
-
 static void on_accepted(struct op *op, struct ring_result result)
 {
     struct listener *listener = container_of(op, struct listener, accept_op);
@@ -85,7 +80,7 @@ static void on_accepted(struct op *op, struct ring_result result)
 
     if (result.res >= 0) {
         admit(listener, result.res);
-    } else if (passing(result.res)) {
+    } else if (result.res != -ECANCELED && result.res != -ECONNABORTED && result.res != -EINTR) {
         worker_count(worker, COUNT_ACCEPT_FAILED);
         worker_met(worker, CONDITION_RESOURCES, result.res);
         if (!result.more && !listener->closing) {

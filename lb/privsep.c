@@ -29,15 +29,14 @@
 
 struct privsep {
     const struct config *config;
+    int admin;                  /* the control socket, or -errno */
+    int state_dir;              /* 0, or -errno */
     int parent;                 /* socket to the parent; -1: we are the one process */
     uid_t uid;                  /* as whom the work is done */
     gid_t gid;
 };
 
-enum request_kind { REQUEST_LISTENER, REQUEST_ADMIN_SOCKET, REQUEST_STATE_DIR };
-
-struct request {
-    enum request_kind kind;
+struct request {                /* for a listening socket */
     unsigned balancer, subnet, listener, worker;
 };
 
@@ -117,6 +116,16 @@ static bool socket_is_served(const struct sockaddr_un *at)
     return served;
 }
 
+static bool stays_served(const struct sockaddr_un *at)
+{
+    for (int waited = 0; waited < BIND_RETRY_MS; waited += BIND_PAUSE_MS) {
+        if (!socket_is_served(at))
+            return false;
+        pause_ms(BIND_PAUSE_MS);
+    }
+    return true;
+}
+
 /* The directory that a path is in, owned by who does the work if it is new. */
 static int parent_dir(const char *path, uid_t uid, gid_t gid)
 {
@@ -148,7 +157,7 @@ static int open_admin_socket(const struct config *config, uid_t uid, gid_t gid)
     if (strlen(path) >= sizeof(at.sun_path))
         return -ENAMETOOLONG;
     strcpy(at.sun_path, path);
-    if (socket_is_served(&at))
+    if (stays_served(&at))
         return -EADDRINUSE;
     if (unlink(path) < 0 && errno != ENOENT)
         return -errno;
@@ -174,27 +183,14 @@ static int make_state_dir(const struct config *config, uid_t uid, gid_t gid)
     return 0;
 }
 
-static int serve(const struct config *config, const struct request *request, uid_t uid, gid_t gid)
-{
-    switch (request->kind) {
-    case REQUEST_LISTENER:
-        return open_listener(config, request);
-    case REQUEST_ADMIN_SOCKET:
-        return open_admin_socket(config, uid, gid);
-    case REQUEST_STATE_DIR:
-        return make_state_dir(config, uid, gid);
-    }
-    return -EINVAL;
-}
-
-/* An answer is a result, and a descriptor if the result is one. */
-static int answer_send(int to, int result, bool descriptor)
+/* An answer is a result, with a descriptor if it is not an error. */
+static void answer_send(int to, int result)
 {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control = { 0 };
     struct iovec iov = { .iov_base = &result, .iov_len = sizeof(result) };
     struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-    if (descriptor) {
+    if (result >= 0) {
         struct cmsghdr *c;
         message.msg_control = control.bytes;
         message.msg_controllen = sizeof(control.bytes);
@@ -204,7 +200,7 @@ static int answer_send(int to, int result, bool descriptor)
         c->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(c), &result, sizeof(int));
     }
-    return sendmsg(to, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+    (void)!sendmsg(to, &message, MSG_NOSIGNAL);       /* the child has gone: SIGCHLD tells */
 }
 
 static int answer_receive(int from)
@@ -217,6 +213,8 @@ static int answer_receive(int from)
 
     if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(result))
         return -EPIPE;
+    if (message.msg_flags & MSG_CTRUNC)
+        return -EMFILE;                 /* there was no number left for it */
     c = CMSG_FIRSTHDR(&message);
     if (c == NULL || c->cmsg_type != SCM_RIGHTS || result < 0)
         return result;
@@ -224,65 +222,64 @@ static int answer_receive(int from)
     return fd;
 }
 
-static int ask(struct privsep *privsep, const struct request *request)
+int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker)
 {
+    struct request request = { balancer, subnet, listener, worker };
+
     if (privsep->parent < 0)
-        return serve(privsep->config, request, privsep->uid, privsep->gid);
-    if (send(privsep->parent, request, sizeof(*request), MSG_NOSIGNAL) < 0)
+        return open_listener(privsep->config, &request);
+    if (send(privsep->parent, &request, sizeof(request), MSG_NOSIGNAL) < 0)
         return -errno;
     return answer_receive(privsep->parent);
 }
 
-int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker)
-{
-    struct request request = { REQUEST_LISTENER, balancer, subnet, listener, worker };
-
-    return ask(privsep, &request);
-}
-
 int privsep_admin_socket(struct privsep *privsep)
 {
-    struct request request = { .kind = REQUEST_ADMIN_SOCKET };
+    int fd = privsep->admin;
 
-    return ask(privsep, &request);
+    privsep->admin = -ENOENT;
+    return fd;
 }
 
-int privsep_state_dir(struct privsep *privsep)
+int privsep_state_dir(const struct privsep *privsep)
 {
-    struct request request = { .kind = REQUEST_STATE_DIR };
-
-    return ask(privsep, &request);
+    return privsep->state_dir;
 }
 
 /* The parent */
 
-static void serve_child(const struct config *config, int child, uid_t uid, gid_t gid)
+static void serve_child(const struct config *config, int child)
 {
     struct request request;
     int result;
-    bool descriptor;
 
     if (recv(child, &request, sizeof(request), MSG_DONTWAIT) != (ssize_t)sizeof(request))
         return;
-    result = serve(config, &request, uid, gid);
-    descriptor = result >= 0 && request.kind != REQUEST_STATE_DIR;
-    answer_send(child, result, descriptor);
-    if (descriptor)
+    result = open_listener(config, &request);
+    answer_send(child, result);
+    if (result >= 0)
         close(result);
 }
 
 /* As the child ended: the same code, or the same signal, so that a supervisor sees what happened. */
-static void end_like(int status)
+static void end_like(int status, const struct config *config, bool owns_admin)
 {
+    sigset_t set;
+
+    if (owns_admin)
+        unlink(config->process.admin_socket);
     if (WIFEXITED(status))
         _exit(WEXITSTATUS(status));
     log_error("the serving process ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    sigemptyset(&set);
+    sigaddset(&set, WTERMSIG(status));
     signal(WTERMSIG(status), SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
     kill(getpid(), WTERMSIG(status));
     _exit(3);
 }
 
-static void pass_signal(int signals, pid_t pid)
+static void pass_signal(int signals, pid_t pid, const struct privsep *privsep)
 {
     struct signalfd_siginfo info;
     int status;
@@ -292,7 +289,7 @@ static void pass_signal(int signals, pid_t pid)
     if (info.ssi_signo != SIGCHLD)
         kill(pid, (int)info.ssi_signo);
     else if (waitpid(pid, &status, WNOHANG) == pid)
-        end_like(status);
+        end_like(status, privsep->config, privsep->admin >= 0);
 }
 
 static void parent_signals(sigset_t *set)
@@ -304,8 +301,8 @@ static void parent_signals(sigset_t *set)
         sigaddset(set, passed[i]);
 }
 
-static void parent_run(const struct config *config, int child, pid_t pid, int signals, uid_t uid, gid_t gid) __attribute__((noreturn));
-static void parent_run(const struct config *config, int child, pid_t pid, int signals, uid_t uid, gid_t gid)
+static void parent_run(const struct privsep *privsep, int child, pid_t pid, int signals) __attribute__((noreturn));
+static void parent_run(const struct privsep *privsep, int child, pid_t pid, int signals)
 {
     struct pollfd fds[] = { { .fd = signals, .events = POLLIN }, { .fd = child, .events = POLLIN } };
 
@@ -313,9 +310,9 @@ static void parent_run(const struct config *config, int child, pid_t pid, int si
         if (poll(fds, 2, -1) < 0)
             continue;
         if (fds[0].revents != 0)
-            pass_signal(signals, pid);
+            pass_signal(signals, pid, privsep);
         if (fds[1].revents & POLLIN)
-            serve_child(config, child, uid, gid);
+            serve_child(privsep->config, child);
         else if (fds[1].revents != 0)
             fds[1].fd = -1;             /* the child is ending: SIGCHLD tells how */
     }
@@ -375,7 +372,9 @@ static int split(struct privsep *privsep)
             kill(pid, SIGKILL);
             _exit(3);
         }
-        parent_run(privsep->config, pair[0], pid, signals, privsep->uid, privsep->gid);
+        if (privsep->admin >= 0)
+            close(privsep->admin);
+        parent_run(privsep, pair[0], pid, signals);
     }
     close(pair[0]);
     setpgid(0, 0);          /* a terminal's interrupt comes to the parent alone, which passes it on once */
@@ -387,30 +386,42 @@ static int split(struct privsep *privsep)
     return r;
 }
 
+/* As whom the work is done. */
+static int user_find(struct privsep *privsep)
+{
+    const char *wanted = privsep->config->process.user;
+    const struct passwd *user;
+
+    if (geteuid() != 0 || strcmp(wanted, "root") == 0)
+        return 0;
+    user = user_of(privsep->config);
+    if (user == NULL) {
+        log_error("process.user: there is no user '%s' here; create it, or name one that exists", wanted[0] != '\0' ? wanted : "nobody");
+        return -ENOENT;
+    }
+    privsep->uid = user->pw_uid;
+    privsep->gid = user->pw_gid;
+    return 0;
+}
+
 int privsep_start(const struct config *config, struct privsep **ret)
 {
     struct privsep *privsep = calloc(1, sizeof(*privsep));
-    const struct passwd *user;
-    int r = 0;
+    int r;
 
     if (privsep == NULL)
         return -ENOMEM;
-    *privsep = (struct privsep){ .config = config, .parent = -1, .uid = geteuid(), .gid = getegid() };
-    if (geteuid() == 0 && strcmp(config->process.user, "root") != 0) {
-        user = user_of(config);
-        if (user == NULL) {
-            log_error("process.user: there is no user '%s' here; create it, or name one that exists",
-                      config->process.user[0] != '\0' ? config->process.user : "nobody");
-            r = -ENOENT;
-        } else {
-            privsep->uid = user->pw_uid;
-            privsep->gid = user->pw_gid;
-            if (user->pw_uid != 0)
-                r = split(privsep);
-        }
+    *privsep = (struct privsep){ .config = config, .parent = -1, .admin = -ENOENT, .uid = geteuid(), .gid = getegid() };
+    r = user_find(privsep);
+    if (r == 0) {
+        /* Files are made before there is anybody who could trick us with names in a folder of its own. */
+        privsep->state_dir = make_state_dir(config, privsep->uid, privsep->gid);
+        privsep->admin = open_admin_socket(config, privsep->uid, privsep->gid);
+        if (privsep->uid != geteuid())
+            r = split(privsep);
     }
     if (r < 0) {
-        free(privsep);
+        privsep_free(&privsep);
         return r;
     }
     *ret = privsep;
@@ -422,7 +433,13 @@ void privsep_free(struct privsep **privsep)
     struct privsep *p = *privsep;
 
     *privsep = NULL;
-    if (p != NULL && p->parent >= 0)
+    if (p == NULL)
+        return;
+    if (p->parent >= 0)
         close(p->parent);
+    if (p->admin >= 0) {                /* nobody has taken it */
+        close(p->admin);
+        unlink(p->config->process.admin_socket);
+    }
     free(p);
 }

@@ -20,8 +20,8 @@ void privsep_free(struct privsep **privsep);
 /* A listening socket of its own for one worker; subnet and listener index into the balancer's. -errno: -EADDRINUSE also when
  * SO_REUSEPORT would have let us in beside a stranger. */
 int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker);
-/* The control socket, listening; a stale one is replaced. -EADDRINUSE: a living process serves there. */
+/* What was made before the split, so that no folder of the child's is ever acted in with root's rights: the control socket,
+ * listening (yours, once; a stale one was replaced), and the state directory. -EADDRINUSE: a living process serves the socket. */
 int privsep_admin_socket(struct privsep *privsep);
-/* Creates the state directory for the user that we run as. */
-int privsep_state_dir(struct privsep *privsep);
+int privsep_state_dir(const struct privsep *privsep);
 #endif

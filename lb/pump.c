@@ -55,7 +55,6 @@ static bool pump_request(struct conn *c)
             side_shut(&c->back->side);
         return true;
     case FLOW_BAD:
-        worker_count(c->worker, COUNT_REQUESTS);
         atomic_fetch_add_explicit(&c->worker->reasons[HTTP1_BAD_CHUNK], 1, memory_order_relaxed);
         if (c->response_begun)
             conn_cut(c, CLOSE_REFUSED);
@@ -63,6 +62,10 @@ static bool pump_request(struct conn *c)
             conn_answer(c, 400);
         return false;
     case FLOW_CUT:
+        if (c->http && c->response_begun && c->front.error == 0) {
+            flow_stop(&c->request);     /* an early answer that is under way goes on */
+            return true;
+        }
         break;
     }
     conn_close(c, c->front.error != 0 ? CLOSE_CLIENT_FAILED : CLOSE_CLIENT_LEFT, c->front.error == -ECONNRESET);
@@ -91,19 +94,25 @@ static void pump_response(struct conn *c)
         }
         return;
     case FLOW_BAD:
+        break;
     case FLOW_CUT:
+        conn_suspect(c);
         break;
     }
-    if (c->http)
+    if (c->http && !c->response.head_sent) {
+        c->response_begun = false;      /* the client has seen nothing of it */
+        conn_fail(c, FAILED_MALFORMED);
+    } else if (c->http) {
         conn_cut(c, CLOSE_INSTANCE_ANSWER);
-    else
+    } else {
         conn_close(c, CLOSE_INSTANCE_FAILED, c->back->side.error == -ECONNRESET);
+    }
 }
 
 static void streams_pump(struct conn *c)
 {
     struct splicing *s = c->splicing;
-    bool whole = stream_pump(conn_ring(c), c->worker->pipes, &s->up) && stream_pump(conn_ring(c), c->worker->pipes, &s->down);
+    bool whole = stream_pump(conn_ring(c), &s->up) && stream_pump(conn_ring(c), &s->down);
     const struct stream *broken = s->up.error != 0 ? &s->up : &s->down;
 
     c->bytes_in = s->up.bytes;
@@ -116,34 +125,61 @@ static void streams_pump(struct conn *c)
         conn_relay_deadline(c);
 }
 
+/* The streams take over where the flows stand. false: it goes on as before, for good. */
+static bool splicing_start(struct conn *c)
+{
+    struct side *front = &c->front, *back = &c->back->side;
+    struct splicing *s = calloc(1, sizeof(*s));
+
+    c->copies = true;
+    if (s == NULL)
+        return false;
+    s->up = (struct stream){ .from = front, .to = back, .eof = front->eof, .done = c->request.ended, .bytes = c->request.bytes };
+    s->down = (struct stream){ .from = back, .to = front, .eof = back->eof, .done = c->response.ended, .bytes = c->response.bytes };
+    if (!splice_begin(c->worker->pipes, &s->up, &s->down)) {
+        free(s);
+        return false;
+    }
+    c->splicing = s;
+    return true;
+}
+
 /* A stream that keeps large buffers full leaves the flows as soon as nothing of it is in our memory. */
 static bool splicing_begun(struct conn *c)
 {
     struct side *front = &c->front, *back = &c->back->side;
+    bool hold = !c->copies && (front->bulk || back->bulk) && !side_sending(front) && !side_sending(back);
 
     if (c->splicing != NULL)
         return true;
-    if (!(front->bulk || back->bulk) || side_sending(front) || side_sending(back) || !pipe_pool_spare(c->worker->pipes)) {
-        front->held_back = back->held_back = false;     /* a peer may have to be read before it reads */
+    if (hold) {
+        side_hold_back(conn_ring(c), front);
+        side_hold_back(conn_ring(c), back);
+    }
+    if (hold && (!side_quiet(front) || !side_quiet(back)))
+        return false;
+    front->held_back = back->held_back = false;     /* also while something is sent: a peer may have to be read before it reads */
+    return hold && front->error == 0 && back->error == 0 && splicing_start(c);
+}
+
+/* A reset of a stream is passed on at once: what was on its way is void. */
+static bool stream_reset(struct conn *c)
+{
+    if (c->front.error == -ECONNRESET) {
+        conn_close(c, CLOSE_CLIENT_FAILED, true);
+    } else if (c->back->side.error == -ECONNRESET) {
+        conn_suspect(c);
+        conn_close(c, CLOSE_INSTANCE_FAILED, true);
+    } else {
         return false;
     }
-    side_hold_back(conn_ring(c), front);
-    side_hold_back(conn_ring(c), back);
-    if (!side_quiet(front) || !side_quiet(back) || front->error != 0 || back->error != 0)
-        return false;
-    c->splicing = calloc(1, sizeof(*c->splicing));
-    if (c->splicing == NULL) {
-        front->held_back = back->held_back = false;
-        return false;
-    }
-    c->splicing->up = (struct stream){ .from = front, .to = back, .eof = front->eof, .done = c->request.ended, .bytes = c->request.bytes };
-    c->splicing->down = (struct stream){ .from = back, .to = front, .eof = back->eof, .done = c->response.ended, .bytes = c->response.bytes };
-    splice_begin(front, back);
     return true;
 }
 
 void conn_pump(struct conn *c)
 {
+    if (!c->http && stream_reset(c))
+        return;
     if (!c->http && splicing_begun(c)) {
         streams_pump(c);
         return;

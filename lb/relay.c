@@ -79,13 +79,19 @@ static enum flow_step join(struct ring *ring, struct flow *flow)
     return FLOW_WAITS;
 }
 
+/* Will payload follow at once? Of a chunked body the next piece may be framing alone, and what was held back for it would wait. */
+static bool more_follows(const struct flow *flow)
+{
+    return !flow->ended && flow->from->inbox != NULL && flow->body.framing != BODY_CHUNKED;
+}
+
 static enum flow_step send_head(struct ring *ring, struct flow *flow)
 {
     enum flow_step step = join(ring, flow);
 
     if (step != FLOW_WAITS)
         return step;
-    side_send_buf(ring, flow->to, flow->head, !flow->ended && flow->from->inbox != NULL);
+    side_send_buf(ring, flow->to, flow->head, more_follows(flow));
     flow->head_sent = true;
     if (!flow->whole_in_head)
         buf_unref(&flow->head);
@@ -140,7 +146,7 @@ static enum flow_step send_piece(struct ring *ring, struct flow *flow, struct ch
     if (flow->rechunk)
         frame(chunk, flow->body.done);
     flow->ended = flow->body.done;
-    side_send_chunk(ring, flow->to, chunk, !flow->ended && flow->from->inbox != NULL);
+    side_send_chunk(ring, flow->to, chunk, more_follows(flow));
     return FLOW_WAITS;
 }
 

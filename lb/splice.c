@@ -48,11 +48,6 @@ void pipe_pool_free(struct pipe_pool **pool)
     *pool = NULL;
 }
 
-bool pipe_pool_spare(const struct pipe_pool *pool)
-{
-    return pool->spare != NULL || pool->left > 0;
-}
-
 static struct pipe *pipe_new(void)
 {
     struct pipe *pipe = malloc(sizeof(*pipe));
@@ -100,11 +95,19 @@ void stream_stop(struct pipe_pool *pool, struct stream *stream)
     pool->spare = pipe;
 }
 
-void splice_begin(struct side *a, struct side *b)
+bool splice_begin(struct pipe_pool *pool, struct stream *up, struct stream *down)
 {
-    fcntl(a->fd, F_SETFL, O_NONBLOCK);
-    fcntl(b->fd, F_SETFL, O_NONBLOCK);
-    a->spliced = b->spliced = true;
+    up->pipe = pipe_get(pool);
+    down->pipe = pipe_get(pool);
+    if (up->pipe == NULL || down->pipe == NULL) {
+        stream_stop(pool, up);
+        stream_stop(pool, down);
+        return false;
+    }
+    fcntl(up->from->fd, F_SETFL, O_NONBLOCK);
+    fcntl(up->to->fd, F_SETFL, O_NONBLOCK);
+    up->from->spliced = up->to->spliced = true;
+    return true;
 }
 
 static bool broke(struct stream *stream, int err, bool to_failed)
@@ -151,42 +154,26 @@ static enum step draw(struct stream *stream)
     return STEP_ON;
 }
 
-static void await(struct ring *ring, struct pipe_pool *pool, struct stream *stream)
-{
-    stream_stop(pool, stream);
-    if (!stream->from->recv_op.active)
-        ring_poll(ring, &stream->from->recv_op, stream->from->fd, POLLIN | POLLRDHUP);
-}
-
 /* One draw a turn: a poll in between lets the next one find more. */
-bool stream_pump(struct ring *ring, struct pipe_pool *pool, struct stream *stream)
+bool stream_pump(struct ring *ring, struct stream *stream)
 {
+    enum step step = STEP_ON;
     bool drawn = false;
-    enum step step;
 
-    while (!stream->done) {
+    while (!stream->done && step == STEP_ON) {
         if (stream->held > 0) {
             step = pour(ring, stream);
         } else if (stream->eof) {
             side_shut(stream->to);
             stream->done = true;
-            stream_stop(pool, stream);
-            return true;
         } else if (drawn || stream->from->recv_op.active) {
             step = STEP_WAITS;
         } else {
-            if (stream->pipe == NULL && (stream->pipe = pipe_get(pool)) == NULL)
-                return broke(stream, EMFILE, false);
             step = draw(stream);
             drawn = true;
         }
-        if (step == STEP_BROKE)
-            return false;
-        if (step == STEP_WAITS) {
-            if (stream->held == 0)
-                await(ring, pool, stream);
-            return true;
-        }
     }
-    return true;
+    if (step == STEP_WAITS && stream->held == 0 && !stream->from->recv_op.active)
+        ring_poll(ring, &stream->from->recv_op, stream->from->fd, POLLIN | POLLRDHUP);
+    return step != STEP_BROKE;
 }

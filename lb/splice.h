@@ -20,7 +20,7 @@ struct pipe;
 
 struct stream {
     struct side *from, *to;
-    struct pipe *pipe;              /* while it holds bytes */
+    struct pipe *pipe;              /* its own for as long as it is spliced: none can be left waiting for one */
     uint32_t held;                  /* bytes in the pipe */
     bool eof;                       /* `from` has ended */
     bool done;                      /* and `to` has been told */
@@ -29,10 +29,9 @@ struct stream {
     uint64_t bytes;
 };
 
-/* Both sides have nothing in flight and nothing in their inboxes. From now on their operations are polls. */
-void splice_begin(struct side *a, struct side *b);
+/* Both sides have nothing in flight and nothing in their inboxes. From now on their operations are polls. false: no pipes left. */
+bool splice_begin(struct pipe_pool *pool, struct stream *up, struct stream *down);
 /* Moves what can be moved and arms a poll for the rest. false: it broke, error says how. */
-bool stream_pump(struct ring *ring, struct pipe_pool *pool, struct stream *stream);
+bool stream_pump(struct ring *ring, struct stream *stream);
 void stream_stop(struct pipe_pool *pool, struct stream *stream);        /* gives the pipe back */
-bool pipe_pool_spare(const struct pipe_pool *pool);
 #endif

@@ -209,6 +209,13 @@ static void conn_try_again(struct conn *c, enum failure failure)
     conn_dispatch(c);
 }
 
+/* Traffic saw the instance fail: it is checked at once, which decides. */
+void conn_suspect(struct conn *c)
+{
+    worker_count(c->worker, COUNT_BACK_ERRORS);
+    slot_hint(c->instance->slot);
+}
+
 static bool local_failure(int res)
 {
     return res == -EADDRNOTAVAIL || res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS;
@@ -223,8 +230,7 @@ void conn_connected(struct conn *c, int res)
         worker_met(c->worker, CONDITION_RESOURCES, res);
         conn_fail(c, FAILED_RESOURCES);
     } else {
-        worker_count(c->worker, COUNT_BACK_ERRORS);
-        slot_hint(c->instance->slot);
+        conn_suspect(c);
         conn_try_again(c, res == -ETIMEDOUT ? FAILED_CONNECT_TIMEOUT : FAILED_REFUSED);
     }
     conn_settle(c);
@@ -233,10 +239,8 @@ void conn_connected(struct conn *c, int res)
 /* The instance's connection ended before a whole head of an answer had come. */
 void conn_back_lost(struct conn *c)
 {
-    if (!c->back->reused) {
-        worker_count(c->worker, COUNT_BACK_ERRORS);
-        slot_hint(c->instance->slot);
-    }
+    if (!c->back->reused)
+        conn_suspect(c);
     conn_try_again(c, FAILED_CLOSED);
 }
 
