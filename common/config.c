@@ -83,10 +83,12 @@ static void reading_fini(struct reading *r)
     arena_free(&r->arena);
 }
 
-static int load(const char *name, const char *text, struct config **ret, struct config_errors *errors)
+static int load(const char *name, const char *text, bool ahead, struct config **ret, struct config_errors *errors)
 {
     struct reading r;
     int err = reading_init(&r);
+    r.from_text = text != NULL;
+    r.ahead = ahead;
     if (err == 0)
         err = source_open(&r.source, r.scratch, name, text, &r.report);
     if (err == 0)
@@ -106,13 +108,18 @@ static int load(const char *name, const char *text, struct config **ret, struct 
 
 int config_load(const char *path, struct config **ret, struct config_errors *errors)
 {
-    return load(path, NULL, ret, errors);
+    return load(path, NULL, false, ret, errors);
 }
 
 int config_parse(const char *text, const char *name, struct config **ret, struct config_errors *errors)
 {
     assert(text);
-    return load(name, text, ret, errors);
+    return load(name, text, false, ret, errors);
+}
+
+int config_read_ahead(const char *name, const char *text, struct config **ret, struct config_errors *errors)
+{
+    return load(name, text, true, ret, errors);
 }
 
 void config_free(struct config **config)

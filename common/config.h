@@ -17,6 +17,20 @@ const char *protocol_text(enum protocol protocol);     /* "HTTP" ... */
 enum scheme { SCHEME_INTERNET_FACING, SCHEME_INTERNAL };
 const char *scheme_text(enum scheme scheme);           /* "internet-facing", "internal" */
 
+enum algorithm {
+    ALGORITHM_DEFAULT,                  /* HTTP, HTTPS: least outstanding; TCP, SSL: round robin */
+    ALGORITHM_LEAST_OUTSTANDING,
+    ALGORITHM_ROUND_ROBIN,
+    ALGORITHM_RANDOM_TWO,
+    ALGORITHM_SOURCE_HASH
+};
+
+enum desync_mode { DESYNC_MONITOR, DESYNC_DEFENSIVE, DESYNC_STRICTEST };
+
+enum access_log_format { ACCESS_LOG_ELB, ACCESS_LOG_JSON };
+
+enum { UPGRADE_WEBSOCKET = 1u << 0 };   /* bits of config_attributes.upgrades */
+
 struct config_strings {
     const char **items;
     size_t count;
@@ -30,6 +44,7 @@ struct config_cidrs {
 struct config_process {
     unsigned workers;                   /* 0: one per CPU */
     const char *admin_socket, *admin_http, *user, *state_dir;
+    const char *cookie_key_file;        /* "": none; else an absolute path. What is in it stays there */
     enum log_level log_level;
     uint64_t shutdown_timeout_ms;
     unsigned max_connections;           /* 0: what descriptors allow */
@@ -82,16 +97,26 @@ struct config_health_check {
     unsigned unhealthy_threshold, healthy_threshold;
 };
 
+struct config_access_log {
+    bool enabled;
+    const char *path;                   /* absolute if enabled */
+    enum access_log_format format;
+};
+
 struct config_attributes {
     bool cross_zone, draining, fail_open;
     uint64_t draining_timeout_ms;
     uint64_t idle_timeout_ms, connect_timeout_ms, request_header_timeout_ms, request_body_timeout_ms, tunnel_timeout_ms;
-    uint64_t backend_idle_timeout_ms;
+    uint64_t backend_idle_timeout_ms, slow_start_ms;
     unsigned backend_idle_max;          /* idle connections kept to one instance by one worker */
     unsigned surge_queue, retries;
     size_t request_line_max, header_max, headers_max, response_headers_max;
     unsigned header_count_max;
     struct config_cidrs trusted_proxies;
+    enum algorithm algorithm;
+    enum desync_mode desync_mode;
+    unsigned upgrades;                  /* UPGRADE_... */
+    struct config_access_log access_log;
 };
 
 struct config_balancer {

@@ -97,6 +97,7 @@ static bool copy_row(const struct copying *c, const struct row *row, void *base)
     case KIND_DURATION:
     case KIND_SIZE:
     case KIND_CHOICE:
+    case KIND_SET:
     case KIND_ADDRESS:
     case KIND_CIDR:
     case KIND_ANY:

@@ -290,6 +290,15 @@ static void check_health(struct reading *r, const struct config_health_check *ch
              config_format_duration(check->interval_ms, interval));
 }
 
+static void check_access_log(struct reading *r, const struct config_access_log *log)
+{
+    const struct place *path = reading_place(r, &log->path);
+    if (log->path == NULL || log->path[0] == '/' || (log->path[0] == '\0' && !log->enabled))
+        return;
+    complain(&r->report, path->token, "path: found \"%s\"%s, expected an absolute path%s", log->path, path->given ? "" : " by default",
+             log->enabled ? ", as the log is enabled" : "");
+}
+
 static void derive_attributes(const struct reading *r, struct config_attributes *attributes)
 {
     if (!reading_place(r, &attributes->backend_idle_timeout_ms)->given)
@@ -314,6 +323,20 @@ static void check_balancer(struct reading *r, struct config_balancer *balancer)
     derive_target(r, balancer);
     check_health(r, &balancer->health_check);
     derive_attributes(r, &balancer->attributes);
+    check_access_log(r, &balancer->attributes.access_log);
+}
+
+static void check_process(struct reading *r, struct config_process *process)
+{
+    const char *path = process->cookie_key_file;
+    size_t token = token_at(r, &process->cookie_key_file);
+    if (path == NULL || path[0] == '\0')
+        return;
+    path = file_path(r, "cookie_key_file", path, token);
+    if (path != NULL) {
+        process->cookie_key_file = path;
+        file_check_secret(r, "cookie_key_file", path, token);
+    }
 }
 
 /* ---- all balancers together ---- */
@@ -351,6 +374,7 @@ void reading_check(struct reading *r)
     struct keys names = keys_new(r, r->config->balancer_count);
     for (size_t i = 0; i < r->reference_count; i++)
         resolve(r, &r->references[i]);
+    check_process(r, &r->config->process);
     check_instances(r);
     check_security_groups(r);
     for (size_t i = 0; i < r->config->balancer_count; i++) {

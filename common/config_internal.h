@@ -10,6 +10,7 @@
  *   config_value    what does one value mean?
  *   config_read     which values has this file?
  *   config_check    do they fit together?
+ *   config_file     what is in a file that one names?
  *   config_print    how is it written?
  *   config_change   what is the next configuration?
  *   config_report   what is wrong, in order?
@@ -77,6 +78,7 @@ enum row_kind {
     KIND_DURATION,      /* uint64_t, ms */
     KIND_SIZE,          /* size_t, bytes */
     KIND_CHOICE,        /* an enum */
+    KIND_SET,           /* unsigned, a bit for each choice */
     KIND_TEXT,          /* const char * */
     KIND_NAME,          /* const char * */
     KIND_ADDRESS,       /* struct addr */
@@ -94,7 +96,7 @@ enum row_kind {
 enum row_support {
     SUPPORT_FULL,
     SUPPORT_NEUTRAL,    /* only its fallback is accepted until a later version */
-    SUPPORT_INERT,      /* checked, without effect while the group's feature is off */
+    SUPPORT_STAGED,     /* the same, though it can be read: what it asks for is not there yet */
     SUPPORT_NONE        /* must be left out until a later version */
 };
 
@@ -112,6 +114,7 @@ struct row {
     const char *derived;            /* where the value comes from if not given */
     const char *const *choices;     /* NULL-terminated */
     unsigned later;                 /* bit: this choice comes with a later version */
+    const char *note;               /* said with what a bad choice should have been */
     const struct section *section;
 };
 
@@ -161,6 +164,7 @@ char *value_found(const struct value *value, char found[FOUND_MAX]);    /* for m
 char *row_expected(const struct row *row, char expected[EXPECTED_MAX]);
 void cell_blank(const struct row *row, void *cell);
 bool row_is_scalar(const struct row *row);
+unsigned set_from_text(const struct row *row, const char *text);        /* as a fallback, of a KIND_SET row */
 bool row_has_quotes(const struct row *row);
 /* A scalar cell as in the file, without quotes. */
 #define CELL_TEXT_MAX 1100
@@ -187,8 +191,13 @@ struct reading {
     size_t place_count, places_room;
     struct reference *references;
     size_t reference_count, references_room;
+    bool from_text;                 /* no file: it stands in no folder */
+    bool ahead;                     /* SUPPORT_STAGED is supported */
     bool no_memory;
 };
+/* As config_load() of `name` if `text` is NULL, else as config_parse(), but with SUPPORT_STAGED supported: so that such
+ * settings are tested before there is what they ask for. */
+int config_read_ahead(const char *name, const char *text, struct config **ret, struct config_errors *errors);
 /* Sets every cell: to its value, its fallback, or blank. */
 void reading_fill(struct reading *r, const struct config_setting_t *root);
 const struct place *reading_place(const struct reading *r, const void *cell);
@@ -196,6 +205,12 @@ const struct place *reading_place(const struct reading *r, const void *cell);
 /* ---- config_check ---- */
 /* Derives what was not given, resolves references, complains about what does not fit together. */
 void reading_check(struct reading *r);
+
+/* ---- config_file: each complains at `token`, with the setting's name ---- */
+/* Relative to the folder of the file that says so. NULL: it has been said. */
+const char *file_path(struct reading *r, const char *setting, const char *path, size_t token);
+/* A secret: a regular file of 32 to 4096 bytes, for its owner alone. It is not opened: it may be another user's. */
+void file_check_secret(struct reading *r, const char *setting, const char *path, size_t token);
 
 /* ---- config_suggest: which of the names that exist was meant? ---- */
 struct suggestion {

@@ -56,6 +56,18 @@ static void print_items(FILE *to, const struct row *row, const struct array *arr
     fputc(']', to);
 }
 
+static void print_set(FILE *to, const struct row *row, unsigned bits)
+{
+    fputs("[ ", to);
+    for (unsigned i = 0; row->choices[i] != NULL; i++) {
+        if ((bits & 1u << i) == 0)
+            continue;
+        print_quoted(to, row->choices[i]);
+        fputs(bits >> i > 1 ? ", " : " ", to);
+    }
+    fputc(']', to);
+}
+
 static void print_group(FILE *to, const struct section *section, const void *base, int depth)
 {
     fputs("{\n", to);
@@ -93,6 +105,8 @@ static void print_section(FILE *to, const struct section *section, const void *b
             print_group(to, row->section, cell_of(row, base), depth);
         else if (row->kind == KIND_LIST)
             print_list(to, row, array, depth);
+        else if (row->kind == KIND_SET)
+            print_set(to, row, *(const unsigned *)cell_of(row, base));
         else if (row_is_scalar(row))
             print_scalar(to, row, base);
         else
@@ -130,7 +144,7 @@ static void reference_row(FILE *to, const struct row *row)
     fprintf(to, "| `%s` | %s | ", row->name, row->support == SUPPORT_NONE ? "-" : row_expected(row, expected));
     reference_default(to, row);
     fprintf(to, " | %s", row->help);
-    if (row->support == SUPPORT_NEUTRAL)
+    if (row->support == SUPPORT_NEUTRAL || row->support == SUPPORT_STAGED)
         fputs(" *Anything but the default is not supported by this version.*", to);
     if (row->support == SUPPORT_NONE)
         fputs(" *Not supported by this version.*", to);

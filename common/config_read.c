@@ -82,13 +82,21 @@ static void complain_found(struct reading *r, const struct row *row, size_t toke
 
 #define LATER ", not supported by this version"
 
-/* Only the fallback will do. */
-static void check_neutral(struct reading *r, const struct row *row, size_t token, const struct value *value, const void *cell)
+static bool is_neutral(const struct reading *r, const struct row *row)
 {
+    return row->support == SUPPORT_NEUTRAL || (row->support == SUPPORT_STAGED && !r->ahead);
+}
+
+/* Only the fallback will do; it is what the checks of other values then see. */
+static void check_neutral(struct reading *r, const struct row *row, size_t token, const struct value *value, void *cell)
+{
+    const struct value fallback = value_from_text(row, row->fallback);
     char text[CELL_TEXT_MAX], expected[EXPECTED_MAX];
     const char *quote = row_has_quotes(row) ? "\"" : "";
     if (strcmp(cell_format(row, cell, text), row->fallback) == 0)
         return;
+    if (value_read(r->arena, row, &fallback, cell, expected) < 0)
+        r->no_memory = true;
     snprintf(expected, sizeof(expected), "%s%s%s", quote, row->fallback, quote);
     complain_found(r, row, token, value, LATER, expected);
 }
@@ -101,7 +109,7 @@ static void read_scalar(struct reading *r, const struct row *row, size_t token, 
         r->no_memory = true;
     else if (err < 0)
         complain_found(r, row, token, value, err == -ENOTSUP ? LATER : "", expected);
-    else if (row->support == SUPPORT_NEUTRAL)
+    else if (row_is_scalar(row) && is_neutral(r, row))
         check_neutral(r, row, token, value, cell);
 }
 
@@ -132,7 +140,7 @@ static bool check_list(struct reading *r, const struct row *row, struct spot spo
     char found[FOUND_MAX], expected[EXPECTED_MAX];
     if (!is_list(spot.setting)) {
         complain_found(r, row, spot.token, &value, "", row_expected(row, expected));
-    } else if (row->support == SUPPORT_NEUTRAL && count > 0) {
+    } else if (is_neutral(r, row) && count > 0) {
         complain_found(r, row, spot.token, &value, LATER, row->fallback);
     } else if (count < row->min || (row->max > 0 && count > row->max)) {
         snprintf(found, sizeof(found), count == 0 ? "an empty list" : "a list of %u", count);
@@ -199,6 +207,20 @@ static void fill_list(struct reading *r, const struct row *row, struct spot spot
     }
 }
 
+static void fill_set(struct reading *r, const struct row *row, struct spot spot, void *base)
+{
+    unsigned *bits = row_cell(row, base);
+    *bits = set_from_text(row, row->fallback);
+    if (spot.setting == NULL || !check_list(r, row, spot))
+        return;
+    *bits = 0;
+    for (unsigned i = 0; i < (unsigned)config_setting_length(spot.setting); i++) {
+        const config_setting_t *element = config_setting_get_elem(spot.setting, i);
+        struct value value = value_of(r, element);
+        read_scalar(r, row, token_of(element), &value, bits);
+    }
+}
+
 static void fill_subgroup(struct reading *r, const struct row *row, struct spot spot, void *base)
 {
     char expected[EXPECTED_MAX];
@@ -224,6 +246,8 @@ static void fill_row(struct reading *r, const struct row *row, struct spot spot,
         complain(&r->report, spot.token, "%s: found nothing, expected %s", row->name, row_expected(row, expected));
     if (row->kind == KIND_GROUP)
         fill_subgroup(r, row, spot, base);
+    else if (row->kind == KIND_SET)
+        fill_set(r, row, spot, base);
     else if (row_is_scalar(row))
         fill_scalar(r, row, spot, base);
     else

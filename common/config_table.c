@@ -32,6 +32,9 @@ ADJACENT(config, balancers, balancer_count);
 static_assert(sizeof(enum protocol) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum scheme) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum log_level) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum algorithm) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum desync_mode) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum access_log_format) == sizeof(int), "choices are stored as int");
 
 #define PROTOCOLS CHOICES("HTTP", "HTTPS", "TCP", "SSL")
 #define PROTOCOLS_LATER (BIT(PROTOCOL_HTTPS) | BIT(PROTOCOL_SSL))
@@ -57,7 +60,9 @@ static const struct row process_rows[] = {
       "How long a graceful stop waits for work in flight." },
     { "max_connections", KIND_COUNT, IN(config_process, max_connections), "0", 0, 10000000,
       "Front connections at a time. 0: what descriptors allow." },
-    { "cookie_key_file", KIND_ANY, NOWHERE, .help = "Key of sticky cookies.", .support = SUPPORT_NONE },
+    { "cookie_key_file", KIND_TEXT, IN(config_process, cookie_key_file), "", 0, PATH_MAX_LEN,
+      "File of the key of sticky cookies: 32 to 4096 bytes, mode 0600 or stricter. Empty: one is made and kept in `state_dir`.",
+      .support = SUPPORT_STAGED },
     { "tls_ticket_key_file", KIND_ANY, NOWHERE, .help = "Key of TLS session tickets.", .support = SUPPORT_NONE },
     { "admin_token_file", KIND_ANY, NOWHERE, .help = "Token for `admin_http` beyond loopback.", .support = SUPPORT_NONE },
     { "admin_certificate", KIND_ANY, NOWHERE, .help = "Certificate of `admin_http`.", .support = SUPPORT_NONE },
@@ -70,9 +75,9 @@ static const struct row instance_rows[] = {
     { "address", KIND_ADDRESS, IN(config_instance, address), NULL, 0, 0, "Its address; the port is the listener's `instance_port`." },
     { "zone", KIND_NAME, IN(config_instance, zone), "", 0, NAME_MAX_LEN, "Availability zone. Empty: none." },
     { "security_groups", KIND_NAMES, IN(config_instance, security_groups), "[ ]", 0, 0, "Groups that it carries." },
-    { "weight", KIND_COUNT, IN(config_instance, weight), "1", 0, 256, "Its share of new work.", .support = SUPPORT_NEUTRAL },
+    { "weight", KIND_COUNT, IN(config_instance, weight), "1", 0, 256, "Its share of new work. 0: none.", .support = SUPPORT_STAGED },
     { "max_connections", KIND_COUNT, IN(config_instance, max_connections), "0", 0, 1000000, "Connections to it at a time. 0: no limit.",
-      .support = SUPPORT_NEUTRAL },
+      .support = SUPPORT_STAGED },
     { "aliases", KIND_NAMES, IN(config_instance, aliases), "[ ]", 0, 0, "Further ids of it, such as a cloud's." },
 };
 static const struct section instance_section = SECTION(config_instance, "instances", instance_rows);
@@ -141,11 +146,11 @@ static const struct section draining_section =
     SECTION(config_attributes, "load_balancers.attributes.connection_draining", draining_rows);
 
 static const struct row access_log_rows[] = {
-    { "enabled", KIND_BOOL, NOWHERE, "false", 0, 0, "Whether requests are logged.", .support = SUPPORT_NEUTRAL },
-    { "path", KIND_TEXT, NOWHERE, "", 0, PATH_MAX_LEN, "The log's file.", .support = SUPPORT_INERT },
-    { "format", KIND_CHOICE, NOWHERE, "elb", 0, 0, "The log's format.", .choices = CHOICES("elb", "json"), .support = SUPPORT_INERT },
+    { "enabled", KIND_BOOL, IN(config_access_log, enabled), "false", 0, 0, "Whether requests are logged.", .support = SUPPORT_STAGED },
+    { "path", KIND_TEXT, IN(config_access_log, path), "", 0, PATH_MAX_LEN, "The log's file, an absolute path." },
+    { "format", KIND_CHOICE, IN(config_access_log, format), "elb", 0, 0, "The log's format.", .choices = CHOICES("elb", "json") },
 };
-static const struct section access_log_section = SECTION(config_attributes, "load_balancers.attributes.access_log", access_log_rows);
+static const struct section access_log_section = SECTION(config_access_log, "load_balancers.attributes.access_log", access_log_rows);
 
 static const struct row attribute_rows[] = {
     { "cross_zone", KIND_BOOL, IN(config_attributes, cross_zone), "true", 0, 0,
@@ -161,20 +166,23 @@ static const struct row attribute_rows[] = {
       "Idle timeout of an upgraded connection." },
     { "connection_draining", KIND_GROUP, .offset = 0, .fallback = "",
       .help = "What a deregistered instance gets.", .section = &draining_section },
-    { "access_log", KIND_GROUP, .offset = 0, .fallback = "", .help = "A line for each request.", .section = &access_log_section },
-    { "desync_mitigation_mode", KIND_CHOICE, NOWHERE, "defensive", 0, 0, "How ambiguous requests are treated.",
-      .choices = CHOICES("monitor", "defensive", "strictest"), .support = SUPPORT_NEUTRAL },
-    { "algorithm", KIND_ANY, NOWHERE,
-      .help = "Another way to choose an instance than least outstanding requests (HTTP) and round robin (TCP).",
-      .support = SUPPORT_NONE },
+    { "access_log", KIND_GROUP, IN(config_attributes, access_log), "",
+      .help = "A line for each request.", .section = &access_log_section },
+    { "desync_mitigation_mode", KIND_CHOICE, IN(config_attributes, desync_mode), "defensive", 0, 0, "How ambiguous requests are treated.",
+      .choices = CHOICES("monitor", "defensive", "strictest"), .support = SUPPORT_STAGED },
+    { "algorithm", KIND_CHOICE, IN(config_attributes, algorithm), "default", 0, 0,
+      "How an instance is chosen. Default: least outstanding requests for HTTP, round robin for TCP.",
+      .choices = CHOICES("default", "least-outstanding", "round-robin", "random-two", "source-hash"), .support = SUPPORT_STAGED },
     { "surge_queue", KIND_COUNT, IN(config_attributes, surge_queue), "1024", 0, 65535,
       "Requests that may wait for an instance, a node. Full: 503." },
     { "retries", KIND_COUNT, IN(config_attributes, retries), "3", 0, 100, "Further tries of a replayable request. 0: one try." },
-    { "slow_start", KIND_DURATION, NOWHERE, "0s", 0, SECONDS(900), "Time in which an instance's share grows.", .support = SUPPORT_NEUTRAL },
+    { "slow_start", KIND_DURATION, IN(config_attributes, slow_start_ms), "0s", 0, SECONDS(900),
+      "Time in which the share of an instance that returns grows. 0: whole at once.", .support = SUPPORT_STAGED },
     { "fail_open", KIND_BOOL, IN(config_attributes, fail_open), "false", 0, 0, "Whether all instances are used when none is healthy." },
     { "trusted_proxies", KIND_CIDRS, IN(config_attributes, trusted_proxies), "[ ]", 0, 0,
       "Peers whose X-Forwarded-Proto and -Port are kept." },
-    { "upgrade", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Protocols that a client may upgrade to.", .support = SUPPORT_NEUTRAL },
+    { "upgrade", KIND_SET, IN(config_attributes, upgrades), "[ ]", 0, 0, "Protocols that a client may upgrade to.",
+      .choices = CHOICES("websocket"), .note = " (never h2c: its requests would pass unseen)", .support = SUPPORT_STAGED },
     { "backend_idle_timeout", KIND_DURATION, IN(config_attributes, backend_idle_timeout_ms), NULL, 10, SECONDS(4000),
       "How long an idle connection to an instance is kept.", .derived = "as `idle_timeout`" },
     { "backend_idle_max", KIND_COUNT, IN(config_attributes, backend_idle_max), "512", 0, 65535,

@@ -261,6 +261,10 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
     case KIND_CHOICE:
         list_choices(row, to, EXPECTED_MAX);
         return to;
+    case KIND_SET:
+        strcpy(to, "a list of ");
+        list_choices(row, to + strlen(to), EXPECTED_MAX - strlen(to));
+        return to;
     case KIND_TEXT:
         snprintf(to, EXPECTED_MAX, "%llu to %llu characters of printable ASCII", min, max);
         return to;
@@ -298,6 +302,7 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
 bool row_is_scalar(const struct row *row)
 {
     switch (row->kind) {
+    case KIND_SET:
     case KIND_NAMES:
     case KIND_CIDRS:
     case KIND_INSTANCES:
@@ -366,6 +371,29 @@ static int read_choice(const struct row *row, const struct value *value, void *c
         }
     }
     return -EINVAL;
+}
+
+static int read_member(const struct row *row, const struct value *value, unsigned *bits, char expected[EXPECTED_MAX])
+{
+    size_t len;
+    int choice, r = read_choice(row, value, &choice);
+    if (r == 0)
+        *bits |= 1u << choice;
+    list_choices(row, expected, EXPECTED_MAX);
+    len = strlen(expected);
+    snprintf(expected + len, EXPECTED_MAX - len, "%s", row->note != NULL ? row->note : "");
+    return r;
+}
+
+unsigned set_from_text(const struct row *row, const char *text)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; row->choices[i] != NULL; i++) {
+        const char *at = strstr(text, row->choices[i]);
+        if (at != NULL && at > text && at[-1] == '"' && at[strlen(row->choices[i])] == '"')
+            bits |= 1u << i;
+    }
+    return bits;
 }
 
 static int keep(struct arena *arena, const char *text, const char **ret)
@@ -498,6 +526,8 @@ int value_read(struct arena *arena, const struct row *row, const struct value *v
         return r;
     case KIND_CHOICE:
         return read_choice(row, value, cell);
+    case KIND_SET:
+        return read_member(row, value, cell, expected);
     case KIND_TEXT:
         return read_text(arena, row, value, cell);
     case KIND_NAME:
@@ -567,6 +597,7 @@ const char *cell_format(const struct row *row, const void *cell, char text[CELL_
         return rule->from_group ? rule->group : cidr_format(&rule->cidr, text);
     case KIND_TARGET:
         return ((const struct config_health_check *)((const char *)cell - offsetof(struct config_health_check, target)))->target_text;
+    case KIND_SET:
     case KIND_NAMES:
     case KIND_CIDRS:
     case KIND_INSTANCES:

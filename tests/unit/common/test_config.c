@@ -3,7 +3,7 @@
  * about it is exact, with its line. Other rows: good input, files that include
  * files, writing out and reading back, changes at run time.
  */
-#include "common/config.h"
+#include "common/config_internal.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -83,17 +83,30 @@ static char *joined(const struct config_errors *errors)
     return ret;
 }
 
-static struct config *parse(const char *text)
+typedef int parse_fn(const char *text, const char *name, struct config **ret, struct config_errors *errors);
+
+/* As a version will that supports all settings that can be read. */
+static int parse_ahead(const char *text, const char *name, struct config **ret, struct config_errors *errors)
+{
+    return config_read_ahead(name, text, ret, errors);
+}
+
+static struct config *parse_with(parse_fn *how, const char *text)
 {
     struct config *config = NULL;
     struct config_errors errors;
-    int r = config_parse(text, "t", &config, &errors);
+    int r = how(text, "t", &config, &errors);
     if (r != 0)
         print_error("%s\n", joined(&errors));
     assert_int_equal(r, 0);
     assert_int_equal(errors.count, 0);
     config_errors_free(&errors);
     return config;
+}
+
+static struct config *parse(const char *text)
+{
+    return parse_with(config_parse, text);
 }
 
 static char *printed(const struct config *config)
@@ -357,7 +370,7 @@ static const struct bad_row {
     { "a weight", INSTANCE, ID ADDRESS "weight = 2;", "t:3: weight: found 2" NOT_YET "1" },
     { "a weight beyond all versions", INSTANCE, ID ADDRESS "weight = 257;", "t:3: weight: found 257, expected an integer of 0 to 256" },
     { "an instance's limit", INSTANCE, ID ADDRESS "max_connections = 100;", "t:3: max_connections: found 100" NOT_YET "0" },
-    { "an algorithm", ATTRIBUTES, "algorithm = \"random-two\";", "t:14: algorithm" LEFT_OUT },
+    { "an algorithm", ATTRIBUTES, "algorithm = \"random-two\";", "t:14: algorithm: found \"random-two\"" NOT_YET "\"default\"" },
     { "an access log", ATTRIBUTES, "access_log = { enabled = true; path = \"/a\"; };", "t:14: enabled: found true" NOT_YET "false" },
     { "an unknown format of the access log that is off", ATTRIBUTES, "access_log = { format = \"clf\"; };", "t:14: format: found \"clf\", expected elb or json" },
     { "another desync mode", ATTRIBUTES, "desync_mitigation_mode = \"strictest\";", "t:14: desync_mitigation_mode: found \"strictest\"" NOT_YET "\"defensive\"" },
@@ -367,7 +380,7 @@ static const struct bad_row {
     { "an upgrade", ATTRIBUTES, "upgrade = [ \"websocket\" ];", "t:14: upgrade: found a list" NOT_YET "[ ]" },
     { "the HTTP control surface", PROCESS, "admin_http = \"127.0.0.1:9080\";", "t:1: admin_http: found \"127.0.0.1:9080\"" NOT_YET "\"\"" },
     { "a log in JSON", PROCESS, "log_format = \"json\";", "t:1: log_format: found \"json\"" NOT_YET "\"text\"" },
-    { "key files", PROCESS, "cookie_key_file = \"/a\"; tls_ticket_key_file = \"/b\";", "t:1: cookie_key_file" LEFT_OUT "\nt:1: tls_ticket_key_file" LEFT_OUT },
+    { "key files", PROCESS, "cookie_key_file = \"/a\"; tls_ticket_key_file = \"/b\";", "t:1: cookie_key_file: found \"/a\"" NOT_YET "\"\"\nt:1: tls_ticket_key_file" LEFT_OUT },
     { "secrets of the control surface", PROCESS, "admin_token_file = \"/a\"; admin_certificate = \"/b\"; admin_private_key = \"/c\";",
       "t:1: admin_token_file" LEFT_OUT "\nt:1: admin_certificate" LEFT_OUT "\nt:1: admin_private_key" LEFT_OUT },
 
@@ -385,19 +398,28 @@ static const struct bad_row {
       "t:2: load_balancers: found 3, expected a list of at least one group ( { ... }, ... )" },
 };
 
-static void test_bad(void **state)
+static void assert_bad(parse_fn *how, const struct bad_row *row)
 {
-    const struct bad_row *row = *state;
     char *text = text_with(row->piece, row->text), *said;
     struct config *config = NULL;
     struct config_errors errors;
-    assert_int_equal(config_parse(text, "t", &config, &errors), -EINVAL);
+    assert_int_equal(how(text, "t", &config, &errors), -EINVAL);
     assert_null(config);
     said = joined(&errors);
     assert_string_equal(said, row->said);
     config_errors_free(&errors);
     free(said);
     free(text);
+}
+
+static void test_bad(void **state)
+{
+    assert_bad(config_parse, *state);
+}
+
+static void test_bad_ahead(void **state)
+{
+    assert_bad(parse_ahead, *state);
 }
 
 /* ---- good input ---- */
@@ -451,7 +473,7 @@ static const struct good_row {
     { "a source that is an address alone", GROUP, "name = \"h\"; ingress = ( { port = 80; source = \"10.1.2.3\"; } );", "source = \"10.1.2.3/32\";" },
     { "a group that names itself", GROUP, "name = \"h\"; ingress = ( { port = 80; source = \"h\"; } );", "source = \"h\";" },
     { "neutral values of what a later version brings", ATTRIBUTES,
-      "access_log = { enabled = false; path = \"/var/log/a\"; format = \"json\"; }; desync_mitigation_mode = \"defensive\"; slow_start = 0; error_responses = ( ); upgrade = [ ];",
+      "access_log = { enabled = false; path = \"/var/log/a\"; format = \"json\"; }; desync_mitigation_mode = \"defensive\"; algorithm = \"default\"; slow_start = 0; error_responses = ( ); upgrade = [ ];",
       "slow_start = \"0s\";" },
     { "neutral values of a listener", LISTENER, TCP81 "policies = [ ]; proxy_protocol_from = ( );", "policies = [ ];" },
     { "neutral values of a balancer", BALANCER, "name = \"lb\"; policies = ( ); backend_servers = [ ];", "backend_servers = ( );" },
@@ -459,22 +481,108 @@ static const struct good_row {
     { "neutral values of the process", PROCESS, "admin_http = \"\"; log_format = \"text\";", "log_format = \"text\";" },
 };
 
-static void test_good(void **state)
+static void assert_good(parse_fn *how, const struct good_row *row)
 {
-    const struct good_row *row = *state;
     char *text = text_with(row->piece, row->text), *out, *again;
-    struct config *config = parse(text);
+    struct config *config = parse_with(how, text);
     out = printed(config);
     if (strstr(out, row->effect) == NULL)
         fail_msg("no %s in\n%s", row->effect, out);
     config_free(&config);
-    config = parse(out);
+    config = parse_with(how, out);
     again = printed(config);
     assert_string_equal(out, again);
     config_free(&config);
     free(again);
     free(out);
     free(text);
+}
+
+static void test_good(void **state)
+{
+    assert_good(config_parse, *state);
+}
+
+static void test_good_ahead(void **state)
+{
+    assert_good(parse_ahead, *state);
+}
+
+/* ---- settings that can be read ahead of what they ask for ---- */
+
+#define A_SET "websocket (never h2c: its requests would pass unseen)"
+
+static const struct bad_row ahead_bad_rows[] = {
+    { "what is not staged stays refused", PROCESS, "log_format = \"json\";", "t:1: log_format: found \"json\"" NOT_YET "\"text\"" },
+    { "a weight above 256", INSTANCE, ID ADDRESS "weight = 257;", "t:3: weight: found 257, expected an integer of 0 to 256" },
+    { "a negative weight", INSTANCE, ID ADDRESS "weight = -1;", "t:3: weight: found -1, expected an integer of 0 to 256" },
+    { "a weight in quotes", INSTANCE, ID ADDRESS "weight = \"2\";", "t:3: weight: found \"2\", expected an integer of 0 to 256" },
+    { "a limit above a million", INSTANCE, ID ADDRESS "max_connections = 1000001;", "t:3: max_connections: found 1000001, expected an integer of 0 to 1000000" },
+    { "a limit that would wrap", INSTANCE, ID ADDRESS "max_connections = 4294967296;",
+      "t:3: max_connections: found 4294967296, expected an integer of 0 to 1000000" },
+    { "an unknown algorithm", ATTRIBUTES, "algorithm = \"leastconn\";",
+      "t:14: algorithm: found \"leastconn\", expected default, least-outstanding, round-robin, random-two or source-hash" },
+    { "an algorithm with an underscore", ATTRIBUTES, "algorithm = \"round_robin\";",
+      "t:14: algorithm: found \"round_robin\", expected default, least-outstanding, round-robin, random-two or source-hash" },
+    { "a slow start above a quarter of an hour", ATTRIBUTES, "slow_start = \"901s\";", "t:14: slow_start: found \"901s\", expected a duration of 0s to 15m" },
+    { "a negative slow start", ATTRIBUTES, "slow_start = -1;", "t:14: slow_start: found -1, expected a duration of 0s to 15m" },
+    { "a desync mode that never was", ATTRIBUTES, "desync_mitigation_mode = \"off\";",
+      "t:14: desync_mitigation_mode: found \"off\", expected monitor, defensive or strictest" },
+    { "h2c is refused in plain words", ATTRIBUTES, "upgrade = [ \"h2c\" ];", "t:14: upgrade: found \"h2c\", expected " A_SET },
+    { "h2c beside websocket", ATTRIBUTES, "upgrade = [ \"websocket\",\n \"h2c\" ];", "t:15: upgrade: found \"h2c\", expected " A_SET },
+    { "an unknown upgrade", ATTRIBUTES, "upgrade = [ \"\" ];", "t:14: upgrade: found \"\", expected " A_SET },
+    { "an upgrade that is no list", ATTRIBUTES, "upgrade = \"websocket\";", "t:14: upgrade: found \"websocket\", expected a list of websocket" },
+    { "an upgrade that is no text", ATTRIBUTES, "upgrade = [ 1 ];", "t:14: upgrade: found 1, expected " A_SET },
+    { "an access log without a path", ATTRIBUTES, "access_log = { enabled = true; };",
+      "t:14: path: found \"\" by default, expected an absolute path, as the log is enabled" },
+    { "an access log with an empty path", ATTRIBUTES, "access_log = { enabled = true;\n path = \"\"; };",
+      "t:15: path: found \"\", expected an absolute path, as the log is enabled" },
+    { "an access log with a relative path", ATTRIBUTES, "access_log = { enabled = true; path = \"log/a\"; };",
+      "t:14: path: found \"log/a\", expected an absolute path, as the log is enabled" },
+    { "a relative path of an access log that is off", ATTRIBUTES, "access_log = { path = \"a\"; };", "t:14: path: found \"a\", expected an absolute path" },
+    { "a path that is no text says no more", ATTRIBUTES, "access_log = { enabled = true; path = 1; };",
+      "t:14: path: found 1, expected 0 to 1024 characters of printable ASCII" },
+    { "an unknown format of the access log", ATTRIBUTES, "access_log = { enabled = true; path = \"/a\"; format = \"clf\"; };",
+      "t:14: format: found \"clf\", expected elb or json" },
+    { "an access log that is a truth", ATTRIBUTES, "access_log = true;", "t:14: access_log: found true, expected a group { ... }" },
+    { "a key file of a text is absolute", PROCESS, "cookie_key_file = \"key\";", "t:1: cookie_key_file: found \"key\", expected an absolute path" },
+    { "a key file that is not there", PROCESS, "cookie_key_file = \"/nowhere/key\";",
+      "t:1: cookie_key_file: found no file /nowhere/key (No such file or directory), expected a secret" },
+    { "a key file that is a folder", PROCESS, "cookie_key_file = \"/tmp\";", "t:1: cookie_key_file: found /tmp, expected a regular file" },
+    { "a key file that is a device", PROCESS, "cookie_key_file = \"/dev/zero\";", "t:1: cookie_key_file: found /dev/zero, expected a regular file" },
+};
+
+static const struct good_row ahead_good_rows[] = {
+    { "no new work for an instance", INSTANCE, ID ADDRESS "weight = 0;", "weight = 0;" },
+    { "the largest weight", INSTANCE, ID ADDRESS "weight = 256;", "weight = 256;" },
+    { "the weight is 1 by default", INSTANCE, ID ADDRESS, "weight = 1;" },
+    { "the largest limit", INSTANCE, ID ADDRESS "max_connections = 1000000;", "max_connections = 1000000;" },
+    { "least outstanding requests", ATTRIBUTES, "algorithm = \"least-outstanding\";", "algorithm = \"least-outstanding\";" },
+    { "round robin", ATTRIBUTES, "algorithm = \"Round-Robin\";", "algorithm = \"round-robin\";" },
+    { "the better of two", ATTRIBUTES, "algorithm = \"random-two\";", "algorithm = \"random-two\";" },
+    { "by the client's address", ATTRIBUTES, "algorithm = \"source-hash\";", "algorithm = \"source-hash\";" },
+    { "by protocol", ATTRIBUTES, "", "algorithm = \"default\";" },
+    { "the longest slow start", ATTRIBUTES, "slow_start = \"15m\";", "slow_start = \"15m\";" },
+    { "a slow start in seconds", ATTRIBUTES, "slow_start = 30;", "slow_start = \"30s\";" },
+    { "the mode that only counts", ATTRIBUTES, "desync_mitigation_mode = \"monitor\";", "desync_mitigation_mode = \"monitor\";" },
+    { "the strictest mode", ATTRIBUTES, "desync_mitigation_mode = \"strictest\";", "desync_mitigation_mode = \"strictest\";" },
+    { "an upgrade", ATTRIBUTES, "upgrade = ( \"WebSocket\" );", "upgrade = [ \"websocket\" ];" },
+    { "an upgrade twice is one", ATTRIBUTES, "upgrade = [ \"websocket\", \"websocket\" ];", "upgrade = [ \"websocket\" ];" },
+    { "no upgrade", ATTRIBUTES, "upgrade = [ ];", "upgrade = [ ];" },
+    { "an access log in ELB's format", ATTRIBUTES, "access_log = { enabled = true; path = \"/var/log/a\"; };", "path = \"/var/log/a\";" },
+    { "an access log in JSON", ATTRIBUTES, "access_log = { enabled = true; path = \"/a\"; format = \"json\"; };", "format = \"json\";" },
+    { "a path of an access log that is off is kept", ATTRIBUTES, "access_log = { path = \"/a\"; };", "path = \"/a\";" },
+};
+
+/* A set's fallback reads as the same set in a file. */
+static void test_set_fallback(void **state)
+{
+    const struct row row = { .name = "s", .kind = KIND_SET, .choices = (const char *const[]){ "a", "ab", "b", NULL } };
+    (void)state;
+    assert_int_equal(set_from_text(&row, "[ ]"), 0);
+    assert_int_equal(set_from_text(&row, "[ \"a\" ]"), 1);
+    assert_int_equal(set_from_text(&row, "[ \"ab\" ]"), 2);
+    assert_int_equal(set_from_text(&row, "[ \"a\", \"b\" ]"), 5);
 }
 
 /* Every supported setting away from its default. */
@@ -591,6 +699,49 @@ static void test_maximal(void **state)
     free(out);
 }
 
+/* Every staged setting away from its default, but for those that name files. */
+#define AHEAD                                                                                                            \
+    "instances = ( { id = \"a\"; address = \"10.0.0.1\"; weight = 7; max_connections = 8; } );\n"                        \
+    "load_balancers = ( { name = \"lb\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.10\"; } );\n" \
+    "  listeners = ( { protocol = \"HTTP\"; port = 80; instance_port = 8080; } );\n"                                   \
+    "  attributes = { algorithm = \"source-hash\"; slow_start = \"9s\"; desync_mitigation_mode = \"strictest\";\n"      \
+    "    upgrade = [ \"websocket\" ]; access_log = { enabled = true; path = \"/a\"; format = \"json\"; }; }; } );\n"
+
+static void check_ahead(const struct config *c)
+{
+    const struct config_balancer *lb = &c->balancers[0];
+    const struct config_attributes *at = &lb->attributes;
+    assert_int_equal(c->instances[0].weight, 7);
+    assert_int_equal(c->instances[0].max_connections, 8);
+    assert_int_equal(at->algorithm, ALGORITHM_SOURCE_HASH);
+    assert_int_equal(at->slow_start_ms, 9000);
+    assert_int_equal(at->desync_mode, DESYNC_STRICTEST);
+    assert_int_equal(at->upgrades, UPGRADE_WEBSOCKET);
+    assert_true(at->access_log.enabled);
+    assert_string_equal(at->access_log.path, "/a");
+    assert_int_equal(at->access_log.format, ACCESS_LOG_JSON);
+}
+
+static void test_ahead(void **state)
+{
+    struct config *config = parse_with(parse_ahead, AHEAD), *copy;
+    char *out = printed(config), *again;
+    (void)state;
+    check_ahead(config);
+    copy = config_copy(config);
+    assert_non_null(copy);
+    config_free(&config);
+    check_ahead(copy);
+    again = printed(copy);
+    assert_string_equal(out, again);
+    config_free(&copy);
+    config = parse_with(parse_ahead, out);
+    check_ahead(config);
+    config_free(&config);
+    free(again);
+    free(out);
+}
+
 static void test_defaults(void **state)
 {
     char *text = text_with(PROCESS, "");
@@ -632,6 +783,11 @@ static void test_defaults(void **state)
     assert_int_equal(at->header_count_max, 100);
     assert_int_equal(at->response_headers_max, 65536);
     assert_int_equal(at->trusted_proxies.count, 0);
+    assert_int_equal(at->algorithm, ALGORITHM_DEFAULT);
+    assert_int_equal(at->desync_mode, DESYNC_DEFENSIVE);
+    assert_int_equal(at->slow_start_ms, 0);
+    assert_false(at->access_log.enabled);
+    assert_int_equal(at->access_log.format, ACCESS_LOG_ELB);
     config_free(&config);
     free(text);
 }
@@ -693,14 +849,14 @@ static int remove_folder(void **state)
     return system(command);
 }
 
-/* What config_load() says about main.conf, with the folder's name cut away. */
-static char *load_said(void)
+/* What is said about main.conf, with the folder's name cut away. */
+static char *load_said(bool ahead)
 {
     struct config *config = NULL;
     struct config_errors errors;
     char *ret, *at;
     size_t len;
-    int r = config_load(path_of("main.conf"), &config, &errors);
+    int r = ahead ? config_read_ahead(path_of("main.conf"), NULL, &config, &errors) : config_load(path_of("main.conf"), &config, &errors);
     assert_int_equal(r, errors.count > 0 ? -EINVAL : 0);
     ret = joined(&errors);
     len = strlen(folder) + 1;
@@ -711,11 +867,16 @@ static char *load_said(void)
     return ret;
 }
 
-static void assert_said(const char *expected)
+static void assert_said_by(bool ahead, const char *expected)
 {
-    char *said = load_said();
+    char *said = load_said(ahead);
     assert_string_equal(said, expected);
     free(said);
+}
+
+static void assert_said(const char *expected)
+{
+    assert_said_by(false, expected);
 }
 
 #define BALANCER_A "load_balancers = ( { name = \"l\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.9\"; } );\n" \
@@ -763,6 +924,81 @@ static void test_bad_files(void **state)
     assert_said("main.conf:4: instances: found \"a\", expected the id of an instance");
     assert_int_equal(unlink(path_of("main.conf")), 0);
     assert_said("main.conf:1: found no readable file main.conf (No such file or directory), expected a configuration");
+}
+
+/* ---- files that settings name ---- */
+
+#define BALANCER_0(more) "load_balancers = ( { name = \"l\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.9\"; } );\n" \
+                         "listeners = ( { protocol = \"HTTP\"; port = 1; instance_port = 1; } ); " more " } );\n"
+#define KEY_SETTING(path) "process = { cookie_key_file = \"" path "\"; };\n" BALANCER_0("")
+
+static const struct file_row {
+    const char *name;
+    const char *file;           /* which the setting names; NULL: it is not there */
+    size_t size;
+    mode_t mode;
+    const char *conf, *said;
+} file_rows[] = {
+    { "a key of 32 bytes", "key", 32, 0600, KEY_SETTING("key"), "" },
+    { "a key of 4096 bytes that cannot be written", "key", 4096, 0400, KEY_SETTING("key"), "" },
+    { "a key relative to the folder", "sub/key", 32, 0600, KEY_SETTING("sub/key"), "" },
+    { "a key relative to the file that names it", "sub/key", 32, 0600, "process = { @include \"sub/key.conf\"\n };\n" BALANCER_0(""), "" },
+    { "a key that is not beside the file that names it", "key", 32, 0600, "process = { @include \"sub/key.conf\"\n };\n" BALANCER_0(""),
+      "sub/key.conf:1: cookie_key_file: found no file sub/key (No such file or directory), expected a secret" },
+    { "a key of 31 bytes", "key", 31, 0600, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of 31 bytes, expected 32 to 4096" },
+    { "a key of 4097 bytes", "key", 4097, 0600, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of 4097 bytes, expected 32 to 4096" },
+    { "a key that its group may read", "key", 32, 0640, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of mode 0640, expected 0600 or stricter" },
+    { "a key that all may read", "key", 32, 0604, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of mode 0604, expected 0600 or stricter" },
+    { "a key that its group may run", "key", 32, 0610, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of mode 0610, expected 0600 or stricter" },
+    { "a key that is missing", NULL, 0, 0, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found no file key (No such file or directory), expected a secret" },
+    { "a key that is a folder", NULL, 0, 0, KEY_SETTING("sub"), "main.conf:1: cookie_key_file: found sub, expected a regular file" },
+};
+
+static void make_file(const char *name, size_t size, mode_t mode)
+{
+    char *bytes = malloc(size + 1);
+    assert_non_null(bytes);
+    memset(bytes, 'k', size);
+    bytes[size] = '\0';
+    write_file(name, bytes);
+    assert_int_equal(chmod(path_of(name), mode), 0);
+    free(bytes);
+}
+
+static void test_file(void **state)
+{
+    const struct file_row *row = *state;
+    if (row->file != NULL)
+        make_file(row->file, row->size, row->mode);
+    write_file("sub/key.conf", "cookie_key_file = \"key\";\n");
+    write_file("main.conf", row->conf);
+    assert_said_by(true, row->said);
+    if (row->file != NULL)
+        assert_int_equal(unlink(path_of(row->file)), 0);
+}
+
+/* What is printed names files wherever it is read. */
+static void test_file_paths(void **state)
+{
+    struct config *config = NULL;
+    struct config_errors errors;
+    char expected[160], *out, *here = get_current_dir_name();
+    (void)state;
+    make_file("key", 32, 0600);
+    write_file("main.conf", KEY_SETTING("./key"));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(config_read_ahead("main.conf", NULL, &config, &errors), 0);
+    assert_int_equal(chdir(here), 0);
+    snprintf(expected, sizeof(expected), "%s/./key", folder);
+    assert_string_equal(config->process.cookie_key_file, expected);
+    out = printed(config);
+    config_free(&config);
+    config = parse_with(parse_ahead, out);
+    assert_string_equal(config->process.cookie_key_file, expected);
+    config_free(&config);
+    assert_int_equal(unlink(path_of("key")), 0);
+    free(here);
+    free(out);
 }
 
 /* ---- what is shipped ---- */
@@ -1051,15 +1287,19 @@ int main(void)
     const struct CMUnitTest single[] = {
         cmocka_unit_test(test_maximal),   cmocka_unit_test(test_defaults),  cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_includes),  cmocka_unit_test(test_bad_files), cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_example),   cmocka_unit_test(test_target_length),
+        cmocka_unit_test(test_example),   cmocka_unit_test(test_target_length), cmocka_unit_test(test_set_fallback),
+        cmocka_unit_test(test_file_paths),   cmocka_unit_test(test_ahead),
     };
-    struct CMUnitTest tests[COUNT(bad_rows) + COUNT(good_rows) + COUNT(shipped_rows) + COUNT(change_rows) + COUNT(check_rows) +
+    struct CMUnitTest tests[COUNT(bad_rows) + COUNT(good_rows) + COUNT(ahead_bad_rows) + COUNT(ahead_good_rows) + COUNT(file_rows) + COUNT(shipped_rows) + COUNT(change_rows) + COUNT(check_rows) +
                             COUNT(duration_rows) + COUNT(single)];
     size_t count = 0;
     if (getenv("HALB_PRINT_REFERENCE") != NULL)
         return config_print_reference(stdout) < 0;
     ADD(bad_rows, test_bad);
     ADD(good_rows, test_good);
+    ADD(ahead_bad_rows, test_bad_ahead);
+    ADD(ahead_good_rows, test_good_ahead);
+    ADD(file_rows, test_file);
     ADD(shipped_rows, test_shipped);
     ADD(change_rows, test_change);
     ADD(check_rows, test_check_change);
