@@ -1,4 +1,5 @@
 """Processes that the lab starts, each the leader of its own group, all ended with the lab."""
+import contextlib
 import ctypes
 import os
 import signal
@@ -6,9 +7,7 @@ import subprocess
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
-
-# A check every 100 ms must be answered within 90: where we may, the servers go ahead of whatever else this machine does.
-AHEAD = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
+AHEAD = -10
 
 
 def adopt_orphans():
@@ -31,10 +30,10 @@ def wait_for(what, condition, timeout=30.0):
 
 
 class Process:
-    def __init__(self, name, argv, log, env=None):
-        self.name, self.log, self.env = name, log, env
+    def __init__(self, name, argv, log):
+        self.name, self.log = name, log
         # A lab that dies without a word takes its servers along.
-        self.argv = [*AHEAD, "setpriv", "--pdeathsig", "TERM", "--", *argv]
+        self.argv = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
         self.leader = None
 
     @property
@@ -44,7 +43,15 @@ class Process:
     def start(self):
         with open(self.log, "ab") as log:
             self.leader = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           start_new_session=True, env={**os.environ, **(self.env or {})})
+                                           start_new_session=True)
+        self._go_ahead()
+
+    def _go_ahead(self):
+        """A check every 100 ms must be answered within 90: where we may, servers go ahead of whatever else runs here."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, AHEAD)
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/autogroup", "w") as session:
+            session.write(str(AHEAD))       # with autogroups, a process's own value counts within its session only
 
     def running(self):
         return self.leader is not None and self.leader.poll() is None
@@ -63,10 +70,8 @@ class Process:
         """SIGKILL to the leader and its workers at once: a crash."""
         if self.leader is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.leader.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._reap(5.0)
 
     def _reap(self, timeout):
