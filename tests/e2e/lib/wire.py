@@ -206,14 +206,17 @@ class Wire:
 
 
 def _queued_at_peer(sock):
-    """How many bytes lie unread in the socket at the other end of this loopback connection; None if it is not found."""
-    local, remote = _hex_address(sock.getsockname()), _hex_address(sock.getpeername())
+    """How many bytes lie unread in the socket at the other end of this loopback connection; none if it is gone."""
+    try:
+        local, remote = _hex_address(sock.getsockname()), _hex_address(sock.getpeername())
+    except OSError:
+        return 0
     with open("/proc/net/tcp", encoding="ascii") as table:
         for line in table:
             fields = line.split()
             if fields[1] == remote and fields[2] == local:
                 return int(fields[4].split(":")[1], 16)
-    return None
+    return 0
 
 
 def _hex_address(name):
