@@ -93,6 +93,8 @@ static int load(const char *name, const char *text, bool ahead, struct config **
         err = source_open(&r.source, r.scratch, name, text, &r.report);
     if (err == 0)
         err = read_tree(&r);
+    if (err == 0 && !r.no_memory && r.report.count == 0)
+        err = config_link(r.config);
     if (err == -ENOMEM || r.no_memory || r.report.no_memory)
         complain(&r.report, TOKEN_NONE, "%s: found no memory, expected some", name);
     if (err == 0 && r.report.count > 0)
@@ -164,4 +166,22 @@ const struct config_group *config_find_group(const struct config *config, const 
         if (config->groups[i].name != NULL && strcmp(config->groups[i].name, name) == 0)
             return &config->groups[i];
     return NULL;
+}
+
+const struct config_policy *config_find_policy(const struct config_balancer *balancer, const char *name)
+{
+    for (size_t i = 0; i < balancer->policy_count; i++)
+        if (balancer->policies[i].name != NULL && strcmp(balancer->policies[i].name, name) == 0)
+            return &balancer->policies[i];
+    return NULL;
+}
+
+unsigned config_proxy_version(const struct config_balancer *balancer, uint16_t instance_port)
+{
+    for (size_t i = 0; i < balancer->backend_server_count; i++) {
+        const struct config_backend_server *server = &balancer->backend_servers[i];
+        if (server->instance_port == instance_port)
+            return server->proxy != NULL && server->proxy->proxy_protocol ? server->proxy->version : 0;
+    }
+    return 0;
 }

@@ -79,9 +79,36 @@ struct config_subnet {
     struct addr address;                /* the balancer node's; port 0 */
 };
 
+enum policy_type {
+    POLICY_LB_COOKIE,
+    POLICY_APP_COOKIE,
+    POLICY_PROXY_PROTOCOL,
+    POLICY_SSL_NEGOTIATION,
+    POLICY_PUBLIC_KEY,
+    POLICY_BACKEND_AUTHENTICATION
+};
+const char *policy_type_text(enum policy_type type);   /* "LBCookieStickinessPolicyType" ... */
+
+struct config_policy {
+    const char *name;
+    enum policy_type type;
+    uint64_t cookie_expiration_period_ms;       /* LB cookie: whole seconds; 0: as long as the browser runs */
+    const char *cookie_name;                    /* application cookie; else NULL */
+    bool proxy_protocol;                        /* PROXY protocol */
+    unsigned version;                           /* PROXY protocol: 1 or 2 */
+};
+
+struct config_backend_server {          /* an instance port, for all instances */
+    uint16_t instance_port;
+    struct config_strings policies;
+    const struct config_policy *proxy;  /* of its policies, that of the PROXY protocol; NULL: none */
+};
+
 struct config_listener {
     enum protocol protocol, instance_protocol;
     uint16_t port, instance_port;
+    struct config_strings policies;
+    const struct config_policy *sticky; /* of its policies, that of an LB or application cookie; NULL: none */
 };
 
 struct config_target {                  /* what a health check probes */
@@ -130,6 +157,10 @@ struct config_balancer {
     struct config_health_check health_check;
     const struct config_instance **instances;       /* registered; into the inventory */
     size_t instance_count;
+    struct config_policy *policies;
+    size_t policy_count;
+    struct config_backend_server *backend_servers;
+    size_t backend_server_count;
     struct config_attributes attributes;
 };
 
@@ -181,6 +212,9 @@ int config_with_health_check(const struct config *from, const char *balancer, co
 const struct config_balancer *config_find_balancer(const struct config *config, const char *name);
 const struct config_instance *config_find_instance(const struct config *config, const char *id_or_alias);
 const struct config_group *config_find_group(const struct config *config, const char *name);
+const struct config_policy *config_find_policy(const struct config_balancer *balancer, const char *name);
+/* Of the PROXY header that connections to this port of instances begin with: 1 or 2; 0: none. */
+unsigned config_proxy_version(const struct config_balancer *balancer, uint16_t instance_port);
 
 /* "100ms", "6s", "0.1m", "2h" or a number of seconds. 0 or -EINVAL (also negative, not finite, > 100 days). */
 int config_parse_duration(const char *text, uint64_t *ms);

@@ -76,6 +76,7 @@ static bool copy_row(const struct copying *c, const struct row *row, void *base)
     switch (row->kind) {
     case KIND_TEXT:
     case KIND_NAME:
+    case KIND_TOKEN:
         return copy_text(c, cell);
     case KIND_SOURCE:
         return copy_source(c, cell);
@@ -111,7 +112,7 @@ static bool copy_section(const struct copying *c, const struct section *section,
 {
     bool done = true;
     for (size_t i = 0; done && i < section->count; i++)
-        if (section->rows[i].offset != NOWHERE)
+        if (section->rows[i].offset != NOWHERE && row_applies(&section->rows[i], base))
             done = copy_row(c, &section->rows[i], base);
     return done;
 }
@@ -127,7 +128,7 @@ struct config *config_copy(const struct config *from)
         goto no_memory;
     *c.to = *from;
     c.to->memory = c.arena;
-    if (copy_section(&c, &config_section, c.to))
+    if (copy_section(&c, &config_section, c.to) && config_link(c.to) == 0)
         return c.to;
 no_memory:
     arena_free(&c.arena);

@@ -264,6 +264,25 @@ static void check_listeners(struct reading *r, const struct config_balancer *bal
     check_unique(r, "port", &ports);
 }
 
+static void check_policies(struct reading *r, const struct config_balancer *balancer)
+{
+    struct keys names = keys_new(r, balancer->policy_count), ports = keys_new(r, balancer->backend_server_count);
+    for (size_t i = 0; i < balancer->policy_count; i++) {
+        const struct config_policy *policy = &balancer->policies[i];
+        keys_add(r, &names, quoted(r, policy->name), &policy->name, policy);
+    }
+    for (size_t i = 0; i < balancer->backend_server_count; i++) {
+        const struct config_backend_server *server = &balancer->backend_servers[i];
+        keys_add(r, &ports, port_key(r, server->instance_port), &server->instance_port, server);
+        check_strings_unique(r, "policies", &server->policies);
+    }
+    for (size_t i = 0; i < balancer->listener_count; i++)
+        check_strings_unique(r, "policies", &balancer->listeners[i].policies);
+    check_unique(r, "name", &names);
+    check_unique(r, "instance_port", &ports);
+    policies_check(r, balancer);
+}
+
 static void derive_target(struct reading *r, struct config_balancer *balancer)
 {
     struct config_health_check *check = &balancer->health_check;
@@ -318,6 +337,7 @@ static void check_balancer(struct reading *r, struct config_balancer *balancer)
 {
     check_subnets(r, balancer);
     check_listeners(r, balancer);
+    check_policies(r, balancer);
     check_groups(r, &balancer->security_groups);
     check_registered(r, balancer);
     derive_target(r, balancer);

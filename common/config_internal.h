@@ -10,6 +10,8 @@
  *   config_value    what does one value mean?
  *   config_read     which values has this file?
  *   config_check    do they fit together?
+ *   config_policy   do policies fit what names them?
+ *   config_link     what do names stand for?
  *   config_file     what is in a file that one names?
  *   config_print    how is it written?
  *   config_change   what is the next configuration?
@@ -81,6 +83,7 @@ enum row_kind {
     KIND_SET,           /* unsigned, a bit for each choice */
     KIND_TEXT,          /* const char * */
     KIND_NAME,          /* const char * */
+    KIND_TOKEN,         /* const char * */
     KIND_ADDRESS,       /* struct addr */
     KIND_CIDR,          /* struct cidr */
     KIND_SOURCE,        /* struct config_rule, from from_group on */
@@ -113,6 +116,7 @@ struct row {
     enum row_support support;
     const char *derived;            /* where the value comes from if not given */
     const char *const *choices;     /* NULL-terminated */
+    unsigned types;                 /* bit: this type of struct config_policy has it; 0: all have, or it is no policy's */
     unsigned later;                 /* bit: this choice comes with a later version */
     const char *note;               /* said with what a bad choice should have been */
     const struct section *section;
@@ -127,6 +131,13 @@ struct section {
 extern const struct section config_section;         /* the file: struct config */
 const struct row *section_row(const struct section *section, const char *name);     /* NULL if it has none */
 
+/* False: another type of policy has it; then its cell is zero. */
+static inline bool row_applies(const struct row *row, const void *base)
+{
+    const struct config_policy *policy = base;
+    return row->types == 0 || ((int)policy->type != CHOICE_BLANK && (row->types >> policy->type & 1) != 0);
+}
+
 struct array {                      /* what a KIND_LIST, KIND_INSTANCES, KIND_NAMES or KIND_CIDRS row's offset points at */
     void *items;
     size_t count;
@@ -138,6 +149,8 @@ static inline void *row_cell(const struct row *row, void *base)
 }
 
 /* ---- config_value: one value ---- */
+extern const char *const policy_types[];    /* NULL-terminated */
+
 enum value_type { VALUE_INTEGER, VALUE_FLOAT, VALUE_STRING, VALUE_BOOL, VALUE_GROUP, VALUE_LIST };
 
 struct value {
@@ -205,6 +218,13 @@ const struct place *reading_place(const struct reading *r, const void *cell);
 /* ---- config_check ---- */
 /* Derives what was not given, resolves references, complains about what does not fit together. */
 void reading_check(struct reading *r);
+
+/* ---- config_policy ---- */
+void policies_check(struct reading *r, const struct config_balancer *balancer);
+
+/* ---- config_link ---- */
+/* Sets what follows from names: of a configuration that has been checked, or of a copy. 0 or -ENOMEM. */
+int config_link(struct config *config);
 
 /* ---- config_file: each complains at `token`, with the setting's name ---- */
 /* Relative to the folder of the file that says so. NULL: it has been said. */

@@ -97,7 +97,7 @@ static void print_section(FILE *to, const struct section *section, const void *b
     static const struct array none = { 0 };
     for (const struct row *row = section->rows; row < section->rows + section->count; row++) {
         const struct array *array = row->offset == NOWHERE ? &none : cell_of(row, base);
-        if (row->support == SUPPORT_NONE)
+        if (row->support == SUPPORT_NONE || !row_applies(row, base))
             continue;
         indent(to, depth);
         fprintf(to, "%s = ", row->name);

@@ -233,9 +233,21 @@ static void fill_subgroup(struct reading *r, const struct row *row, struct spot 
     fill_group(r, row->section, spot, row_cell(row, base));
 }
 
+/* Of another type of policy; if its own is not known, which has been said, none is wrong. */
+static void complain_type(struct reading *r, const struct row *row, struct spot spot, const struct config_policy *policy)
+{
+    if (spot.setting != NULL && (int)policy->type != CHOICE_BLANK)
+        complain(&r->report, spot.token, "%s: found a setting of another type, expected it to be left out of a policy of type %s",
+                 row->name, policy_type_text(policy->type));
+}
+
 static void fill_row(struct reading *r, const struct row *row, struct spot spot, void *base)
 {
     char expected[EXPECTED_MAX];
+    if (!row_applies(row, base)) {
+        complain_type(r, row, spot, base);
+        return;
+    }
     if (row->support == SUPPORT_NONE) {
         if (spot.setting != NULL)
             complain(&r->report, spot.token, "%s: found a setting that is not supported by this version, expected it to be left out",

@@ -26,12 +26,15 @@ ADJACENT(config_group, ingress, ingress_count);
 ADJACENT(config_balancer, subnets, subnet_count);
 ADJACENT(config_balancer, listeners, listener_count);
 ADJACENT(config_balancer, instances, instance_count);
+ADJACENT(config_balancer, policies, policy_count);
+ADJACENT(config_balancer, backend_servers, backend_server_count);
 ADJACENT(config, instances, instance_count);
 ADJACENT(config, groups, group_count);
 ADJACENT(config, balancers, balancer_count);
 static_assert(sizeof(enum protocol) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum scheme) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum log_level) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum policy_type) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum algorithm) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum desync_mode) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum access_log_format) == sizeof(int), "choices are stored as int");
@@ -114,7 +117,8 @@ static const struct row listener_rows[] = {
     { "instance_protocol", KIND_CHOICE, IN(config_listener, instance_protocol), NULL, 0, 0,
       "What instances speak: HTTP for HTTP, TCP for TCP.", .derived = "as `protocol`", .choices = PROTOCOLS, .later = PROTOCOLS_LATER },
     { "instance_port", KIND_PORT, IN(config_listener, instance_port), NULL, 1, 65535, "Port of the instances." },
-    { "policies", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Policies of this listener.", .support = SUPPORT_NEUTRAL },
+    { "policies", KIND_NAMES, IN(config_listener, policies), "[ ]", 0, 0,
+      "Of the balancer's policies, at most one of stickiness; HTTP listeners alone.", .support = SUPPORT_STAGED },
     { "proxy_protocol_from", KIND_NAMES, NOWHERE, "[ ]", 0, 0, "Who may send a PROXY header.", .support = SUPPORT_NEUTRAL },
     { "ssl_certificate", KIND_ANY, NOWHERE, .help = "Certificate.", .support = SUPPORT_NONE },
     { "ssl_private_key", KIND_ANY, NOWHERE, .help = "Its private key.", .support = SUPPORT_NONE },
@@ -197,6 +201,42 @@ static const struct row attribute_rows[] = {
 };
 static const struct section attribute_section = SECTION(config_attributes, "load_balancers.attributes", attribute_rows);
 
+#define OF_LB_COOKIE BIT(POLICY_LB_COOKIE)
+#define OF_APP_COOKIE BIT(POLICY_APP_COOKIE)
+#define OF_PROXY_PROTOCOL BIT(POLICY_PROXY_PROTOCOL)
+#define POLICY_TYPES_LATER (BIT(POLICY_SSL_NEGOTIATION) | BIT(POLICY_PUBLIC_KEY) | BIT(POLICY_BACKEND_AUTHENTICATION))
+
+/* The type comes before what it has. */
+static const struct row policy_rows[] = {
+    { "name", KIND_NAME, IN(config_policy, name), NULL, 1, NAME_MAX_LEN, "Its name." },
+    { "type", KIND_CHOICE, IN(config_policy, type), NULL, 0, 0, "Its type, as ELB calls it.",
+      .choices = policy_types, .later = POLICY_TYPES_LATER },
+    { "cookie_expiration_period", KIND_DURATION, IN(config_policy, cookie_expiration_period_ms), "0s", 0, HOURS(2400),
+      "LBCookieStickinessPolicyType: whole seconds that a client keeps the cookie. 0: until the browser ends.", .types = OF_LB_COOKIE },
+    { "cookie_name", KIND_TOKEN, IN(config_policy, cookie_name), NULL, 1, 256,
+      "AppCookieStickinessPolicyType: the application's cookie.", .types = OF_APP_COOKIE },
+    { "proxy_protocol", KIND_BOOL, IN(config_policy, proxy_protocol), "true", 0, 0,
+      "ProxyProtocolPolicyType: whether connections to instances begin with a PROXY header.", .types = OF_PROXY_PROTOCOL },
+    { "version", KIND_COUNT, IN(config_policy, version), "1", 1, 2, "ProxyProtocolPolicyType: the header's version.",
+      .types = OF_PROXY_PROTOCOL },
+    { "reference_security_policy", KIND_ANY, NOWHERE, .help = "A predefined TLS policy.", .support = SUPPORT_NONE },
+    { "protocols", KIND_ANY, NOWHERE, .help = "Versions of TLS.", .support = SUPPORT_NONE },
+    { "ciphers", KIND_ANY, NOWHERE, .help = "Cipher suites.", .support = SUPPORT_NONE },
+    { "server_defined_cipher_order", KIND_ANY, NOWHERE, .help = "Whose order of ciphers counts.", .support = SUPPORT_NONE },
+    { "public_key_file", KIND_ANY, NOWHERE, .help = "A public key.", .support = SUPPORT_NONE },
+    { "public_key_policy_names", KIND_ANY, NOWHERE, .help = "Public keys of instances.", .support = SUPPORT_NONE },
+    { "ca_file", KIND_ANY, NOWHERE, .help = "Who certifies instances.", .support = SUPPORT_NONE },
+    { "server_name", KIND_ANY, NOWHERE, .help = "The name in an instance's certificate.", .support = SUPPORT_NONE },
+};
+static const struct section policy_section = SECTION(config_policy, "load_balancers.policies", policy_rows);
+
+static const struct row backend_rows[] = {
+    { "instance_port", KIND_PORT, IN(config_backend_server, instance_port), NULL, 1, 65535, "An instance port of a listener; one entry each." },
+    { "policies", KIND_NAMES, IN(config_backend_server, policies), "[ ]", 0, 0,
+      "Of the balancer's policies, at most one of the PROXY protocol. It holds for health checks of this port, too." },
+};
+static const struct section backend_section = SECTION(config_backend_server, "load_balancers.backend_servers", backend_rows);
+
 static const struct row balancer_rows[] = {
     { "name", KIND_NAME, IN(config_balancer, name), NULL, 1, NAME_MAX_LEN, "Its name." },
     { "scheme", KIND_CHOICE, IN(config_balancer, scheme), "internet-facing", 0, 0, "Internal: its nodes have private addresses.",
@@ -209,8 +249,11 @@ static const struct row balancer_rows[] = {
     { "health_check", KIND_GROUP, IN(config_balancer, health_check), "",
       .help = "How its instances are checked.", .section = &check_section },
     { "instances", KIND_INSTANCES, IN(config_balancer, instances), "[ ]", 0, 0, "Registered instances, by id or alias." },
-    { "policies", KIND_LIST, NOWHERE, "( )", 0, 0, "Stickiness, TLS, PROXY protocol.", .support = SUPPORT_NEUTRAL },
-    { "backend_servers", KIND_LIST, NOWHERE, "( )", 0, 0, "Policies of an instance port.", .support = SUPPORT_NEUTRAL },
+    { "policies", KIND_LIST, IN(config_balancer, policies), "( )", 0, 0,
+      "Stickiness, for listeners to name; PROXY protocol, for `backend_servers` to name.", .section = &policy_section,
+      .support = SUPPORT_STAGED },
+    { "backend_servers", KIND_LIST, IN(config_balancer, backend_servers), "( )", 0, 0,
+      "Policies of instance ports.", .section = &backend_section, .support = SUPPORT_STAGED },
     { "attributes", KIND_GROUP, IN(config_balancer, attributes), "", .help = "How it forwards.", .section = &attribute_section },
 };
 static const struct section balancer_section = SECTION(config_balancer, "load_balancers", balancer_rows);

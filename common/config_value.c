@@ -158,6 +158,22 @@ const char *scheme_text(enum scheme scheme)
     return scheme == SCHEME_INTERNAL ? "internal" : "internet-facing";
 }
 
+const char *const policy_types[] = {
+    [POLICY_LB_COOKIE] = "LBCookieStickinessPolicyType",
+    [POLICY_APP_COOKIE] = "AppCookieStickinessPolicyType",
+    [POLICY_PROXY_PROTOCOL] = "ProxyProtocolPolicyType",
+    [POLICY_SSL_NEGOTIATION] = "SSLNegotiationPolicyType",
+    [POLICY_PUBLIC_KEY] = "PublicKeyPolicyType",
+    [POLICY_BACKEND_AUTHENTICATION] = "BackendServerAuthenticationPolicyType",
+    NULL,
+};
+
+const char *policy_type_text(enum policy_type type)
+{
+    assert(type < sizeof(policy_types) / sizeof(policy_types[0]) - 1);
+    return policy_types[type];
+}
+
 static int parse_protocol(const char *text, size_t len, enum protocol *ret)
 {
     for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
@@ -268,6 +284,9 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
     case KIND_TEXT:
         snprintf(to, EXPECTED_MAX, "%llu to %llu characters of printable ASCII", min, max);
         return to;
+    case KIND_TOKEN:
+        snprintf(to, EXPECTED_MAX, "a token of %llu to %llu letters, digits and !#$%%&'*+-.^_`|~", min, max);
+        return to;
     case KIND_NAME:
     case KIND_NAMES:
     case KIND_INSTANCES:
@@ -318,6 +337,7 @@ bool row_is_scalar(const struct row *row)
     case KIND_CHOICE:
     case KIND_TEXT:
     case KIND_NAME:
+    case KIND_TOKEN:
     case KIND_ADDRESS:
     case KIND_CIDR:
     case KIND_SOURCE:
@@ -412,12 +432,24 @@ static int read_text(struct arena *arena, const struct row *row, const struct va
     return keep(arena, value->text, cell);
 }
 
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+/* RFC 9110 section 5.6.2, which RFC 6265 has for the names of cookies. */
+static int read_token(struct arena *arena, const struct row *row, const struct value *value, void *cell)
+{
+    if (value->type != VALUE_STRING || in_range(row, strlen(value->text)) < 0)
+        return -EINVAL;
+    if (value->text[strspn(value->text, LETTERS_AND_DIGITS "!#$%&'*+-.^_`|~")] != '\0')
+        return -EINVAL;
+    return keep(arena, value->text, cell);
+}
+
 static bool is_name(const char *text)
 {
     size_t len = strlen(text);
     if (len < 1 || len > 32 || text[0] == '-' || text[len - 1] == '-')
         return false;
-    return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == len;
+    return strspn(text, LETTERS_AND_DIGITS "-") == len;
 }
 
 static int read_name(struct arena *arena, const struct row *row, const struct value *value, void *cell)
@@ -530,6 +562,8 @@ int value_read(struct arena *arena, const struct row *row, const struct value *v
         return read_member(row, value, cell, expected);
     case KIND_TEXT:
         return read_text(arena, row, value, cell);
+    case KIND_TOKEN:
+        return read_token(arena, row, value, cell);
     case KIND_NAME:
     case KIND_NAMES:
     case KIND_INSTANCES:
@@ -587,6 +621,7 @@ const char *cell_format(const struct row *row, const void *cell, char text[CELL_
         return format_choice(row, cell);
     case KIND_TEXT:
     case KIND_NAME:
+    case KIND_TOKEN:
         return *(const char *const *)cell;
     case KIND_ADDRESS:
         return addr_format_host(cell, text);

@@ -512,7 +512,96 @@ static void test_good_ahead(void **state)
 
 #define A_SET "websocket (never h2c: its requests would pass unseen)"
 
+/* The second listener, and what follows the listeners on its line. */
+#define HTTP81 "protocol = \"HTTP\"; port = 81; instance_port = 8081; "
+#define POLICIES(listener, policies) listener " } ); policies = ( { " policies
+#define SERVERS(listener, policies, servers) POLICIES(listener, policies) " } ); backend_servers = ( { " servers
+#define NAMES(names) "policies = [ " names " ]; "
+#define LB_COOKIE(name) "name = \"" name "\"; type = \"LBCookieStickinessPolicyType\"; "
+#define APP_COOKIE(name) "name = \"" name "\"; type = \"AppCookieStickinessPolicyType\"; "
+#define PROXY(name) "name = \"" name "\"; type = \"ProxyProtocolPolicyType\"; "
+#define AND " }, { "
+#define A_POLICY "the name of a policy of the balancer"
+#define A_TOKEN "a token of 1 to 256 letters, digits and !#$%&'*+-.^_`|~"
+#define SUPPORTED_TYPES "LBCookieStickinessPolicyType, AppCookieStickinessPolicyType or ProxyProtocolPolicyType"
+#define OTHER_TYPE ": found a setting of another type, expected it to be left out of a policy of type "
+
 static const struct bad_row ahead_bad_rows[] = {
+    { "a policy without anything", LISTENER, POLICIES(HTTP81, ""), "t:11: name: found nothing, expected " A_NAME "\nt:11: type: found nothing, expected " SUPPORTED_TYPES },
+    { "an unknown type of policy", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"Sticky\";"), "t:11: type: found \"Sticky\", expected " SUPPORTED_TYPES },
+    { "a policy of an unknown type causes no further errors", LISTENER,
+      POLICIES(HTTP81 NAMES("\"p\""), "name = \"p\"; type = \"Sticky\"; version = 9; cookie_name = \"\";"), "t:11: type: found \"Sticky\", expected " SUPPORTED_TYPES },
+    { "a type that is no text", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = 1;"), "t:11: type: found 1, expected " SUPPORTED_TYPES },
+    { "a policy of TLS", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"SSLNegotiationPolicyType\"; protocols = [ \"TLSv1.2\" ];"),
+      "t:11: type: found \"SSLNegotiationPolicyType\"" NOT_YET SUPPORTED_TYPES "\nt:11: protocols" LEFT_OUT },
+    { "a listener's policy of TLS says it once", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), "name = \"p\"; type = \"SSLNegotiationPolicyType\";"),
+      "t:11: type: found \"SSLNegotiationPolicyType\"" NOT_YET SUPPORTED_TYPES },
+    { "a public key", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"PublicKeyPolicyType\"; public_key_file = \"/k\";"),
+      "t:11: type: found \"PublicKeyPolicyType\"" NOT_YET SUPPORTED_TYPES "\nt:11: public_key_file" LEFT_OUT },
+    { "instances that prove themselves", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"BackendServerAuthenticationPolicyType\"; ca_file = \"/c\"; server_name = \"x\";"),
+      "t:11: type: found \"BackendServerAuthenticationPolicyType\"" NOT_YET SUPPORTED_TYPES "\nt:11: ca_file" LEFT_OUT "\nt:11: server_name" LEFT_OUT },
+    { "two policies of one name", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") AND "\n" PROXY("p")), "t:12: name: found \"p\", which t:11 has already, expected another" },
+    { "a policy's name that is none", LISTENER, POLICIES(HTTP81, LB_COOKIE("p_1")), "t:11: name: found \"p_1\", expected " A_NAME },
+    { "an unknown setting of a policy", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiry = 1;"), "t:11: found unknown setting \"cookie_expiry\", expected a setting of load_balancers.policies" },
+    { "part of a second", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = 1.5;"), "t:11: cookie_expiration_period: found \"1500ms\", expected whole seconds" },
+    { "a negative period", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = -1;"), "t:11: cookie_expiration_period: found -1, expected a duration of 0s to 2400h" },
+    { "a period above a hundred days", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = 8640001;"),
+      "t:11: cookie_expiration_period: found 8640001, expected a duration of 0s to 2400h" },
+    { "a period that is a truth", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = true;"),
+      "t:11: cookie_expiration_period: found true, expected a duration of 0s to 2400h" },
+    { "an LB cookie has no name of its own", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_name = \"c\";"), "t:11: cookie_name" OTHER_TYPE "LBCookieStickinessPolicyType" },
+    { "an LB cookie has no version", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "version = 1;"), "t:11: version" OTHER_TYPE "LBCookieStickinessPolicyType" },
+    { "an application cookie has no period", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"c\"; cookie_expiration_period = 1;"),
+      "t:11: cookie_expiration_period" OTHER_TYPE "AppCookieStickinessPolicyType" },
+    { "a PROXY header has no cookie", LISTENER, POLICIES(HTTP81, "cookie_name = \"c\"; " PROXY("p")), "t:11: cookie_name" OTHER_TYPE "ProxyProtocolPolicyType" },
+    { "an application cookie without a name", LISTENER, POLICIES(HTTP81, APP_COOKIE("p")), "t:11: cookie_name: found nothing, expected " A_TOKEN },
+    { "an application cookie with an empty name", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"\";"), "t:11: cookie_name: found \"\", expected " A_TOKEN },
+    { "a cookie's name with a space", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"a b\";"), "t:11: cookie_name: found \"a b\", expected " A_TOKEN },
+    { "a cookie's name with an equals sign", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"a=b\";"), "t:11: cookie_name: found \"a=b\", expected " A_TOKEN },
+    { "a cookie's name with a semicolon", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"a;\";"), "t:11: cookie_name: found \"a;\", expected " A_TOKEN },
+    { "a cookie's name with a line end", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"a\\r\\n\";"), "t:11: cookie_name: found \"a\\x0d\\x0a\", expected " A_TOKEN },
+    { "a cookie's name beyond ASCII", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"\xc3\xa4\";"), "t:11: cookie_name: found \"\xc3\xa4\", expected " A_TOKEN },
+    { "a cookie's name of 257 characters", LISTENER,
+      POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"" LINE32 LINE32 LINE32 LINE32 LINE32 LINE32 LINE32 LINE32 "6\";"),
+      "t:11: cookie_name: found \"" LINE32 LINE32 "abcdefghijklmno...\", expected " A_TOKEN },
+    { "the balancer's own cookie", LISTENER, POLICIES(HTTP81, APP_COOKIE("p") "cookie_name = \"AWSELB\";"),
+      "t:11: cookie_name: found \"AWSELB\", expected another, as the balancer's own has it" },
+    { "version 0 of the PROXY protocol", LISTENER, POLICIES(HTTP81, PROXY("p") "version = 0;"), "t:11: version: found 0, expected an integer of 1 to 2" },
+    { "version 3 of the PROXY protocol", LISTENER, POLICIES(HTTP81, PROXY("p") "version = 3;"), "t:11: version: found 3, expected an integer of 1 to 2" },
+    { "a PROXY header or not", LISTENER, POLICIES(HTTP81, PROXY("p") "proxy_protocol = 1;"), "t:11: proxy_protocol: found 1, expected true or false" },
+    { "a listener's policy that is none", LISTENER, POLICIES(HTTP81 NAMES("\"q\""), LB_COOKIE("sticky")), "t:11: policies: found \"q\", expected " A_POLICY },
+    { "a misspelt policy", LISTENER, POLICIES(HTTP81 NAMES("\"stikcy\""), LB_COOKIE("sticky")),
+      "t:11: policies: found \"stikcy\", expected " A_POLICY "; did you mean \"sticky\"?" },
+    { "a policy of another balancer", MORE, ", { name = \"x\"; subnets = ( { id = \"s\"; cidr = \"10.3.0.0/16\"; address = \"10.3.0.1\"; } ); listeners = ( { " HTTP81
+      " } ); policies = ( { " LB_COOKIE("p") " } ); },\n { name = \"y\"; subnets = ( { id = \"s\"; cidr = \"10.4.0.0/16\"; address = \"10.4.0.1\"; } ); listeners = ( { " HTTP81
+      NAMES("\"p\"") " } ); }", "t:16: policies: found \"p\", expected " A_POLICY },
+    { "a listener's policy twice", LISTENER, POLICIES(HTTP81 NAMES("\"p\", \"p\""), LB_COOKIE("p")), "t:11: policies: found \"p\", which t:11 has already, expected another" },
+    { "two policies of stickiness", LISTENER, POLICIES(HTTP81 NAMES("\"p\",\n \"q\""), LB_COOKIE("p") AND APP_COOKIE("q") "cookie_name = \"c\";"),
+      "t:12: policies: found \"q\" beside \"p\", expected one of stickiness alone" },
+    { "two LB cookies", LISTENER, POLICIES(HTTP81 NAMES("\"p\", \"q\""), LB_COOKIE("p") AND LB_COOKIE("q")),
+      "t:11: policies: found \"q\" beside \"p\", expected one of stickiness alone" },
+    { "a listener sends no PROXY header", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), PROXY("p")),
+      "t:11: policies: found \"p\" of type ProxyProtocolPolicyType, expected one of stickiness" },
+    { "stickiness of TCP", LISTENER, POLICIES(TCP81 NAMES("\"p\""), LB_COOKIE("p")), "t:11: policies: found \"p\", expected none, as the protocol is TCP" },
+    { "any policy of TCP", LISTENER, POLICIES(TCP81 NAMES("\"p\", \"q\""), PROXY("p")), "t:11: policies: found \"p\", expected none, as the protocol is TCP" },
+    { "a number among a listener's policies", LISTENER, HTTP81 "policies = ( 1 );", "t:11: policies: found 1, expected " A_NAME },
+    { "an instance port of no listener", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 81; " NAMES("\"p\"")),
+      "t:11: instance_port: found 81, expected the instance port of a listener" },
+    { "backend servers without a port", LISTENER, SERVERS(TCP81, PROXY("p"), NAMES("\"p\"")), "t:11: instance_port: found nothing, expected an integer of 1 to 65535" },
+    { "backend servers of port 65536", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 65536; " NAMES("\"p\"")),
+      "t:11: instance_port: found 65536, expected an integer of 1 to 65535" },
+    { "one instance port twice", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 8081; " NAMES("\"p\"") AND "\ninstance_port = 8081;"),
+      "t:12: instance_port: found 8081, which t:11 has already, expected another" },
+    { "a port's policy that is none", LISTENER, SERVERS(TCP81, PROXY("proxy"), "instance_port = 8081; " NAMES("\"poxy\"")),
+      "t:11: policies: found \"poxy\", expected " A_POLICY "; did you mean \"proxy\"?" },
+    { "a port's policy twice", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 8081; " NAMES("\"p\", \"p\"")),
+      "t:11: policies: found \"p\", which t:11 has already, expected another" },
+    { "two PROXY headers", LISTENER, SERVERS(TCP81, PROXY("p") AND PROXY("q") "version = 2;", "instance_port = 8081; " NAMES("\"p\", \"q\"")),
+      "t:11: policies: found \"q\" beside \"p\", expected one of type ProxyProtocolPolicyType alone" },
+    { "stickiness of an instance port", LISTENER, SERVERS(TCP81, LB_COOKIE("p"), "instance_port = 8081; " NAMES("\"p\"")),
+      "t:11: policies: found \"p\" of type LBCookieStickinessPolicyType, expected one of type ProxyProtocolPolicyType" },
+    { "an unknown setting of backend servers", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 8081; port = 1;"),
+      "t:11: found unknown setting \"port\", expected a setting of load_balancers.backend_servers" },
     { "what is not staged stays refused", PROCESS, "log_format = \"json\";", "t:1: log_format: found \"json\"" NOT_YET "\"text\"" },
     { "a weight above 256", INSTANCE, ID ADDRESS "weight = 257;", "t:3: weight: found 257, expected an integer of 0 to 256" },
     { "a negative weight", INSTANCE, ID ADDRESS "weight = -1;", "t:3: weight: found -1, expected an integer of 0 to 256" },
@@ -553,6 +642,18 @@ static const struct bad_row ahead_bad_rows[] = {
 };
 
 static const struct good_row ahead_good_rows[] = {
+    { "an LB cookie for as long as the browser runs", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), LB_COOKIE("p")), "cookie_expiration_period = \"0s\";" },
+    { "an LB cookie's period in seconds", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), LB_COOKIE("p") "cookie_expiration_period = 900;"), "cookie_expiration_period = \"15m\";" },
+    { "an LB cookie's period with a unit", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = \"2400h\";"), "cookie_expiration_period = \"2400h\";" },
+    { "an application cookie of all characters of a token", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), APP_COOKIE("p") "cookie_name = \"!#$%&'*+-.^_`|~09azAZ\";"),
+      "cookie_name = \"!#$%&'*+-.^_`|~09azAZ\";" },
+    { "a type in small letters", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"proxyprotocolpolicytype\";"), "type = \"ProxyProtocolPolicyType\";" },
+    { "settings before the type", LISTENER, POLICIES(HTTP81, "version = 2; " PROXY("p")), "version = 2;" },
+    { "no PROXY header after all", LISTENER, SERVERS(TCP81, PROXY("p") "proxy_protocol = false;", "instance_port = 8081; " NAMES("\"p\"")), "proxy_protocol = false;" },
+    { "one policy for two listeners", LISTENER, POLICIES(HTTP81 NAMES("\"p\"") AND "protocol = \"HTTP\"; port = 82; instance_port = 1; " NAMES("\"p\""), LB_COOKIE("p")), "policies = [ \"p\" ];" },
+    { "a policy that nothing names", LISTENER, POLICIES(TCP81, LB_COOKIE("p")), "name = \"p\";" },
+    { "a PROXY header to HTTP instances", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 8080; " NAMES("\"p\"")), "instance_port = 8080;" },
+    { "an instance port without policies", LISTENER, SERVERS(TCP81, PROXY("p"), "instance_port = 8081;"), "backend_servers = (" },
     { "no new work for an instance", INSTANCE, ID ADDRESS "weight = 0;", "weight = 0;" },
     { "the largest weight", INSTANCE, ID ADDRESS "weight = 256;", "weight = 256;" },
     { "the weight is 1 by default", INSTANCE, ID ADDRESS, "weight = 1;" },
@@ -703,7 +804,15 @@ static void test_maximal(void **state)
 #define AHEAD                                                                                                            \
     "instances = ( { id = \"a\"; address = \"10.0.0.1\"; weight = 7; max_connections = 8; } );\n"                        \
     "load_balancers = ( { name = \"lb\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.10\"; } );\n" \
-    "  listeners = ( { protocol = \"HTTP\"; port = 80; instance_port = 8080; } );\n"                                   \
+    "  listeners = ( { protocol = \"HTTP\"; port = 80; instance_port = 8080; policies = [ \"app\" ]; },\n"            \
+    "    { protocol = \"HTTP\"; port = 81; instance_port = 8080; policies = [ \"lb\" ]; },\n"                        \
+    "    { protocol = \"TCP\"; port = 82; instance_port = 8082; }, { protocol = \"TCP\"; port = 83; instance_port = 8083; } );\n" \
+    "  policies = ( { name = \"lb\"; type = \"LBCookieStickinessPolicyType\"; cookie_expiration_period = 60; },\n"   \
+    "    { name = \"v2\"; type = \"ProxyProtocolPolicyType\"; version = 2; }, { name = \"v1\"; type = \"ProxyProtocolPolicyType\"; },\n" \
+    "    { name = \"off\"; type = \"ProxyProtocolPolicyType\"; proxy_protocol = false; version = 2; },\n"            \
+    "    { name = \"app\"; type = \"AppCookieStickinessPolicyType\"; cookie_name = \"SESSION\"; } );\n"             \
+    "  backend_servers = ( { instance_port = 8082; policies = [ \"v2\" ]; }, { instance_port = 8080; policies = [ \"v1\" ]; },\n" \
+    "    { instance_port = 8083; policies = [ \"off\" ]; } );\n"                                                     \
     "  attributes = { algorithm = \"source-hash\"; slow_start = \"9s\"; desync_mitigation_mode = \"strictest\";\n"      \
     "    upgrade = [ \"websocket\" ]; access_log = { enabled = true; path = \"/a\"; format = \"json\"; }; }; } );\n"
 
@@ -713,6 +822,21 @@ static void check_ahead(const struct config *c)
     const struct config_attributes *at = &lb->attributes;
     assert_int_equal(c->instances[0].weight, 7);
     assert_int_equal(c->instances[0].max_connections, 8);
+    assert_int_equal(lb->policy_count, 5);
+    assert_ptr_equal(lb->listeners[0].sticky, &lb->policies[4]);
+    assert_ptr_equal(lb->listeners[1].sticky, &lb->policies[0]);
+    assert_null(lb->listeners[2].sticky);
+    assert_int_equal(lb->policies[0].type, POLICY_LB_COOKIE);
+    assert_int_equal(lb->policies[0].cookie_expiration_period_ms, 60000);
+    assert_null(lb->policies[0].cookie_name);
+    assert_int_equal(lb->policies[4].type, POLICY_APP_COOKIE);
+    assert_string_equal(lb->policies[4].cookie_name, "SESSION");
+    assert_ptr_equal(config_find_policy(lb, "v1"), &lb->policies[2]);
+    assert_null(config_find_policy(lb, "v"));
+    assert_int_equal(config_proxy_version(lb, 8080), 1);
+    assert_int_equal(config_proxy_version(lb, 8082), 2);
+    assert_int_equal(config_proxy_version(lb, 8083), 0);
+    assert_int_equal(config_proxy_version(lb, 8084), 0);
     assert_int_equal(at->algorithm, ALGORITHM_SOURCE_HASH);
     assert_int_equal(at->slow_start_ms, 9000);
     assert_int_equal(at->desync_mode, DESYNC_STRICTEST);
