@@ -109,6 +109,8 @@ struct config_listener {
     uint16_t port, instance_port;
     struct config_strings policies;
     const struct config_policy *sticky; /* of its policies, that of an LB or application cookie; NULL: none */
+    struct config_cidrs proxy_protocol_from;        /* whose PROXY header is read; none: nobody's */
+    struct config_strings proxy_protocol_sources;   /* the same as written, with groups by name */
 };
 
 struct config_target {                  /* what a health check probes */

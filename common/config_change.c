@@ -83,6 +83,7 @@ static bool copy_row(const struct copying *c, const struct row *row, void *base)
     case KIND_TARGET:
         return copy_target(c, cell);
     case KIND_NAMES:
+    case KIND_SOURCES:
         return copy_names(c, cell);
     case KIND_CIDRS:
         return copy_items(c, cell, sizeof(struct cidr)) != NULL;

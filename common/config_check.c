@@ -251,6 +251,14 @@ static const char *port_key(struct reading *r, uint16_t port)
     return ret;
 }
 
+static void check_proxy_sources(struct reading *r, const struct config_strings *sources)
+{
+    check_strings_unique(r, "proxy_protocol_from", sources);
+    for (size_t i = 0; i < sources->count; i++)
+        if (sources->items[i] != NULL && source_is_group(sources->items[i]))
+            check_group_exists(r, "proxy_protocol_from", sources->items[i], &sources->items[i]);
+}
+
 static void check_listeners(struct reading *r, const struct config_balancer *balancer)
 {
     struct keys ports = keys_new(r, balancer->listener_count);
@@ -259,6 +267,7 @@ static void check_listeners(struct reading *r, const struct config_balancer *bal
         derive_listener(r, listener);
         keys_add(r, &ports, port_key(r, listener->port), &listener->port, listener);
         check_pairing(r, listener);
+        check_proxy_sources(r, &listener->proxy_protocol_sources);
         check_secure_alike(r, balancer, listener);
     }
     check_unique(r, "port", &ports);

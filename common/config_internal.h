@@ -90,6 +90,7 @@ enum row_kind {
     KIND_TARGET,        /* struct config_health_check, from target on */
     KIND_NAMES,         /* struct config_strings */
     KIND_CIDRS,         /* struct config_cidrs */
+    KIND_SOURCES,       /* struct config_strings: CIDRs and names of groups */
     KIND_INSTANCES,     /* array of const struct config_instance *, and its count */
     KIND_GROUP,         /* a struct with a section of its own */
     KIND_LIST,          /* array of structs with a section of their own, and its count */
@@ -138,7 +139,7 @@ static inline bool row_applies(const struct row *row, const void *base)
     return row->types == 0 || ((int)policy->type != CHOICE_BLANK && (row->types >> policy->type & 1) != 0);
 }
 
-struct array {                      /* what a KIND_LIST, KIND_INSTANCES, KIND_NAMES or KIND_CIDRS row's offset points at */
+struct array {                      /* what a KIND_LIST, KIND_INSTANCES, KIND_NAMES, KIND_SOURCES or KIND_CIDRS row's offset points at */
     void *items;
     size_t count;
 };
@@ -172,6 +173,7 @@ union cell {                        /* room for any scalar kind */
 
 /* Of a scalar kind, into its cell. 0; -EINVAL and what was expected; -ENOTSUP the same, of a later version; -ENOMEM. */
 int value_read(struct arena *arena, const struct row *row, const struct value *value, void *cell, char expected[EXPECTED_MAX]);
+bool source_is_group(const char *text);             /* of KIND_SOURCES: no CIDR */
 struct value value_from_text(const struct row *row, const char *text);  /* as a fallback */
 char *value_found(const struct value *value, char found[FOUND_MAX]);    /* for messages */
 char *row_expected(const struct row *row, char expected[EXPECTED_MAX]);

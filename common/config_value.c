@@ -300,6 +300,8 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
         return strcpy(to, "a CIDR such as 10.0.0.0/24 or the name of a security group");
     case KIND_TARGET:
         return strcpy(to, "HTTP:PORT/PATH or TCP:PORT");
+    case KIND_SOURCES:
+        return strcpy(to, "a list of CIDRs and names of security groups [ \"...\", ... ]");
     case KIND_CIDRS:
         return strcpy(to, "a list of CIDRs [ \"10.0.0.0/24\", ... ]");
     case KIND_GROUP:
@@ -324,6 +326,7 @@ bool row_is_scalar(const struct row *row)
     case KIND_SET:
     case KIND_NAMES:
     case KIND_CIDRS:
+    case KIND_SOURCES:
     case KIND_INSTANCES:
     case KIND_GROUP:
     case KIND_LIST:
@@ -499,6 +502,23 @@ static int read_source(struct arena *arena, const struct value *value, void *cel
     return rule->from_group ? keep(arena, value->text, &rule->group) : read_cidr(value, &rule->cidr, expected);
 }
 
+bool source_is_group(const char *text)
+{
+    return is_name(text);       /* without dot and colon: no CIDR */
+}
+
+static int read_source_text(struct arena *arena, const struct value *value, const char **text, char expected[EXPECTED_MAX])
+{
+    char formatted[ADDR_TEXT_MAX];
+    struct cidr cidr;
+    int r;
+    strcpy(expected, "a CIDR such as 10.0.0.0/24 or the name of a security group");
+    if (value->type == VALUE_STRING && source_is_group(value->text))
+        return keep(arena, value->text, text);
+    r = read_cidr(value, &cidr, expected);
+    return r == 0 ? keep(arena, cidr_format(&cidr, formatted), text) : r;
+}
+
 static int read_target(struct arena *arena, const struct value *value, void *cell, char expected[EXPECTED_MAX])
 {
     struct config_health_check *check = (void *)((char *)cell - offsetof(struct config_health_check, target));
@@ -577,6 +597,8 @@ int value_read(struct arena *arena, const struct row *row, const struct value *v
         return read_cidr(value, cell, expected);
     case KIND_SOURCE:
         return read_source(arena, value, cell, expected);
+    case KIND_SOURCES:
+        return read_source_text(arena, value, cell, expected);
     case KIND_TARGET:
         return read_target(arena, value, cell, expected);
     case KIND_GROUP:
@@ -635,6 +657,7 @@ const char *cell_format(const struct row *row, const void *cell, char text[CELL_
     case KIND_SET:
     case KIND_NAMES:
     case KIND_CIDRS:
+    case KIND_SOURCES:
     case KIND_INSTANCES:
     case KIND_GROUP:
     case KIND_LIST:

@@ -527,6 +527,23 @@ static void test_good_ahead(void **state)
 #define OTHER_TYPE ": found a setting of another type, expected it to be left out of a policy of type "
 
 static const struct bad_row ahead_bad_rows[] = {
+    { "PROXY headers from a group that is none", LISTENER, TCP81 "proxy_protocol_from = [ \"10.0.0.0/8\",\n \"secg\" ];",
+      "t:12: proxy_protocol_from: found \"secg\", expected the name of a security group" },
+    { "PROXY headers from a misspelt group", WHOLE, "security_groups = ( { name = \"secg-lb\"; } );\nload_balancers = ( { name = \"l\"; subnets = ( { id = \"s\"; "
+      "cidr = \"10.0.0.0/24\"; address = \"10.0.0.9\"; } ); listeners = ( { " TCP81 "proxy_protocol_from = [ \"secg-bl\" ]; } ); } );",
+      "t:2: proxy_protocol_from: found \"secg-bl\", expected the name of a security group; did you mean \"secg-lb\"?" },
+    { "PROXY headers from what is neither CIDR nor group", LISTENER, TCP81 "proxy_protocol_from = [ \"10.0.0.0.0\" ];",
+      "t:11: proxy_protocol_from: found \"10.0.0.0.0\", expected a CIDR such as 10.0.0.0/24 or the name of a security group" },
+    { "PROXY headers from a CIDR with host bits", LISTENER, TCP81 "proxy_protocol_from = [ \"10.0.0.1/8\" ];",
+      "t:11: proxy_protocol_from: found \"10.0.0.1/8\", expected a CIDR without host bits, such as 10.0.0.0/24" },
+    { "PROXY headers from a number", LISTENER, TCP81 "proxy_protocol_from = [ 10 ];",
+      "t:11: proxy_protocol_from: found 10, expected a CIDR such as 10.0.0.0/24 or the name of a security group" },
+    { "PROXY headers from a text", LISTENER, TCP81 "proxy_protocol_from = \"10.0.0.0/8\";",
+      "t:11: proxy_protocol_from: found \"10.0.0.0/8\", expected a list of CIDRs and names of security groups [ \"...\", ... ]" },
+    { "PROXY headers from one CIDR twice", LISTENER, TCP81 "proxy_protocol_from = [ \"10.0.0.1\", \"10.0.0.1/32\" ];",
+      "t:11: proxy_protocol_from: found \"10.0.0.1/32\", which t:11 has already, expected another" },
+    { "PROXY headers from one group twice", LISTENER, TCP81 "proxy_protocol_from = [ \"g\", \"g\" ];",
+      "t:11: proxy_protocol_from: found \"g\", which t:11 has already, expected another" },
     { "a policy without anything", LISTENER, POLICIES(HTTP81, ""), "t:11: name: found nothing, expected " A_NAME "\nt:11: type: found nothing, expected " SUPPORTED_TYPES },
     { "an unknown type of policy", LISTENER, POLICIES(HTTP81, "name = \"p\"; type = \"Sticky\";"), "t:11: type: found \"Sticky\", expected " SUPPORTED_TYPES },
     { "a policy of an unknown type causes no further errors", LISTENER,
@@ -642,6 +659,9 @@ static const struct bad_row ahead_bad_rows[] = {
 };
 
 static const struct good_row ahead_good_rows[] = {
+    { "PROXY headers from an address alone", LISTENER, TCP81 "proxy_protocol_from = [ \"10.1.2.3\" ];", "proxy_protocol_from = [ \"10.1.2.3/32\" ];" },
+    { "PROXY headers from a group", LISTENER, TCP81 "proxy_protocol_from = ( \"g\", \"fd00::/8\" );", "proxy_protocol_from = [ \"g\", \"fd00::/8\" ];" },
+    { "PROXY headers to an HTTP listener", LISTENER, HTTP81 "proxy_protocol_from = [ \"h\" ];", "proxy_protocol_from = [ \"h\" ];" },
     { "an LB cookie for as long as the browser runs", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), LB_COOKIE("p")), "cookie_expiration_period = \"0s\";" },
     { "an LB cookie's period in seconds", LISTENER, POLICIES(HTTP81 NAMES("\"p\""), LB_COOKIE("p") "cookie_expiration_period = 900;"), "cookie_expiration_period = \"15m\";" },
     { "an LB cookie's period with a unit", LISTENER, POLICIES(HTTP81, LB_COOKIE("p") "cookie_expiration_period = \"2400h\";"), "cookie_expiration_period = \"2400h\";" },
@@ -844,6 +864,49 @@ static void check_ahead(const struct config *c)
     assert_true(at->access_log.enabled);
     assert_string_equal(at->access_log.path, "/a");
     assert_int_equal(at->access_log.format, ACCESS_LOG_JSON);
+}
+
+/* Of a group: its instances, its nodes, its members, in this order; the group itself admits nobody else. */
+static const char PROXY_FROM[] =
+    "instances = ( { id = \"a\"; address = \"10.0.0.1\"; security_groups = [ \"h\", \"g\" ]; }, { id = \"b\"; address = \"fd00::2\"; security_groups = [ \"g\" ]; },\n"
+    "  { id = \"c\"; address = \"10.0.0.3\"; security_groups = [ \"h\" ]; } );\n"
+    "security_groups = ( { name = \"g\"; members = [ \"10.9.0.0/16\" ]; ingress = ( { port = 1; source = \"10.8.0.0/16\"; } ); }, { name = \"h\"; } );\n"
+    "load_balancers = ( { name = \"x\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.10\"; } );\n"
+    "    listeners = ( { protocol = \"TCP\"; port = 1; instance_port = 1; proxy_protocol_from = [ \"192.0.2.0/24\", \"g\", \"192.0.2.1\" ]; },\n"
+    "      { protocol = \"TCP\"; port = 2; instance_port = 1; } ); },\n"
+    "  { name = \"y\"; security_groups = [ \"g\" ]; subnets = ( { id = \"s\"; cidr = \"10.1.0.0/24\"; address = \"10.1.0.10\"; } );\n"
+    "    listeners = ( { protocol = \"TCP\"; port = 1; instance_port = 1; } ); } );\n";
+
+static void assert_cidrs(const struct config_cidrs *cidrs, const char *expected)
+{
+    char all[256] = "", text[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < cidrs->count; i++)
+        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? " " : "", cidr_format(&cidrs->items[i], text));
+    assert_string_equal(all, expected);
+}
+
+static void check_proxy_from(const struct config *c)
+{
+    const struct config_listener *listeners = c->balancers[0].listeners;
+    assert_cidrs(&listeners[0].proxy_protocol_from, "192.0.2.0/24 10.0.0.1/32 fd00::2/128 10.1.0.10/32 10.9.0.0/16 192.0.2.1/32");
+    assert_cidrs(&listeners[1].proxy_protocol_from, "");
+}
+
+static void test_proxy_from(void **state)
+{
+    struct config *config = parse_with(parse_ahead, PROXY_FROM), *copy;
+    char *out = printed(config);
+    (void)state;
+    check_proxy_from(config);
+    copy = config_copy(config);
+    assert_non_null(copy);
+    config_free(&config);
+    check_proxy_from(copy);
+    config_free(&copy);
+    config = parse_with(parse_ahead, out);
+    check_proxy_from(config);
+    config_free(&config);
+    free(out);
 }
 
 static void test_ahead(void **state)
@@ -1413,6 +1476,7 @@ int main(void)
         cmocka_unit_test(test_includes),  cmocka_unit_test(test_bad_files), cmocka_unit_test(test_reference),
         cmocka_unit_test(test_example),   cmocka_unit_test(test_target_length), cmocka_unit_test(test_set_fallback),
         cmocka_unit_test(test_file_paths),   cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_proxy_from),
     };
     struct CMUnitTest tests[COUNT(bad_rows) + COUNT(good_rows) + COUNT(ahead_bad_rows) + COUNT(ahead_good_rows) + COUNT(file_rows) + COUNT(shipped_rows) + COUNT(change_rows) + COUNT(check_rows) +
                             COUNT(duration_rows) + COUNT(single)];
