@@ -126,6 +126,14 @@ struct config_health_check {
     unsigned unhealthy_threshold, healthy_threshold;
 };
 
+struct config_error_response {          /* instead of an own answer's empty body */
+    unsigned status;                    /* 400, 405, 408, 502, 503 or 504 */
+    const char *file;                   /* absolute */
+    const char *content_type;           /* by the file's name */
+    const char *bytes;                  /* what was in it when it was read */
+    size_t len;
+};
+
 struct config_access_log {
     bool enabled;
     const char *path;                   /* absolute if enabled */
@@ -146,6 +154,8 @@ struct config_attributes {
     enum desync_mode desync_mode;
     unsigned upgrades;                  /* UPGRADE_... */
     struct config_access_log access_log;
+    struct config_error_response *error_responses;  /* one a status */
+    size_t error_response_count;
 };
 
 struct config_balancer {

@@ -34,6 +34,14 @@ static bool copy_source(const struct copying *c, void *cell)
     return !rule->from_group || copy_text(c, &rule->group);
 }
 
+/* What was read goes along; the file is not opened again. */
+static bool copy_file(const struct copying *c, void *cell)
+{
+    struct config_error_response *response = (void *)((char *)cell - offsetof(struct config_error_response, file));
+    response->bytes = arena_copy(c->arena, response->bytes, response->len);
+    return response->bytes != NULL && copy_text(c, &response->file);
+}
+
 static void *copy_items(const struct copying *c, struct array *array, size_t size)
 {
     void *items = arena_alloc(c->arena, array->count, size);
@@ -78,6 +86,8 @@ static bool copy_row(const struct copying *c, const struct row *row, void *base)
     case KIND_NAME:
     case KIND_TOKEN:
         return copy_text(c, cell);
+    case KIND_FILE:
+        return copy_file(c, cell);
     case KIND_SOURCE:
         return copy_source(c, cell);
     case KIND_TARGET:
@@ -96,6 +106,7 @@ static bool copy_row(const struct copying *c, const struct row *row, void *base)
     case KIND_BOOL:
     case KIND_COUNT:
     case KIND_PORT:
+    case KIND_STATUS:
     case KIND_DURATION:
     case KIND_SIZE:
     case KIND_CHOICE:

@@ -244,10 +244,11 @@ static void check_secure_alike(struct reading *r, const struct config_balancer *
     }
 }
 
-static const char *port_key(struct reading *r, uint16_t port)
+/* 0: not given, or bad. */
+static const char *number_key(struct reading *r, unsigned number)
 {
-    const char *ret = port != 0 ? arena_print(r->scratch, "%u", port) : NULL;
-    r->no_memory = r->no_memory || (port != 0 && ret == NULL);
+    const char *ret = number != 0 ? arena_print(r->scratch, "%u", number) : NULL;
+    r->no_memory = r->no_memory || (number != 0 && ret == NULL);
     return ret;
 }
 
@@ -265,7 +266,7 @@ static void check_listeners(struct reading *r, const struct config_balancer *bal
     for (size_t i = 0; i < balancer->listener_count; i++) {
         struct config_listener *listener = &balancer->listeners[i];
         derive_listener(r, listener);
-        keys_add(r, &ports, port_key(r, listener->port), &listener->port, listener);
+        keys_add(r, &ports, number_key(r, listener->port), &listener->port, listener);
         check_pairing(r, listener);
         check_proxy_sources(r, &listener->proxy_protocol_sources);
         check_secure_alike(r, balancer, listener);
@@ -282,7 +283,7 @@ static void check_policies(struct reading *r, const struct config_balancer *bala
     }
     for (size_t i = 0; i < balancer->backend_server_count; i++) {
         const struct config_backend_server *server = &balancer->backend_servers[i];
-        keys_add(r, &ports, port_key(r, server->instance_port), &server->instance_port, server);
+        keys_add(r, &ports, number_key(r, server->instance_port), &server->instance_port, server);
         check_strings_unique(r, "policies", &server->policies);
     }
     for (size_t i = 0; i < balancer->listener_count; i++)
@@ -327,6 +328,18 @@ static void check_access_log(struct reading *r, const struct config_access_log *
              log->enabled ? ", as the log is enabled" : "");
 }
 
+static void check_error_responses(struct reading *r, const struct config_attributes *attributes)
+{
+    struct keys statuses = keys_new(r, attributes->error_response_count);
+    for (size_t i = 0; i < attributes->error_response_count; i++) {
+        struct config_error_response *response = &attributes->error_responses[i];
+        keys_add(r, &statuses, number_key(r, response->status), &response->status, response);
+        if (response->file != NULL)
+            file_read_response(r, response, token_at(r, &response->file));
+    }
+    check_unique(r, "status", &statuses);
+}
+
 static void derive_attributes(const struct reading *r, struct config_attributes *attributes)
 {
     if (!reading_place(r, &attributes->backend_idle_timeout_ms)->given)
@@ -353,6 +366,7 @@ static void check_balancer(struct reading *r, struct config_balancer *balancer)
     check_health(r, &balancer->health_check);
     derive_attributes(r, &balancer->attributes);
     check_access_log(r, &balancer->attributes.access_log);
+    check_error_responses(r, &balancer->attributes);
 }
 
 static void check_process(struct reading *r, struct config_process *process)

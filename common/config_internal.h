@@ -69,6 +69,8 @@ int source_open(struct source *source, struct arena *arena, const char *name, co
 const struct token *source_token(const struct source *source, size_t token);
 /* The first string where none may stand, or 0. Brackets are nested no deeper than source_open() allows. */
 size_t source_misplaced_string(const struct source *source);
+/* All of a file that has less than `room` bytes; -EFBIG: it has more. */
+int source_read_all(int fd, char *bytes, size_t room, size_t *len);
 /* The token's text as it stood in the file; allocated in the source's arena. */
 const char *source_text(const struct source *source, size_t token);
 
@@ -77,6 +79,7 @@ enum row_kind {
     KIND_BOOL,          /* bool */
     KIND_COUNT,         /* unsigned */
     KIND_PORT,          /* uint16_t */
+    KIND_STATUS,        /* unsigned, one of the row's choices */
     KIND_DURATION,      /* uint64_t, ms */
     KIND_SIZE,          /* size_t, bytes */
     KIND_CHOICE,        /* an enum */
@@ -84,6 +87,7 @@ enum row_kind {
     KIND_TEXT,          /* const char * */
     KIND_NAME,          /* const char * */
     KIND_TOKEN,         /* const char * */
+    KIND_FILE,          /* struct config_error_response, from file on */
     KIND_ADDRESS,       /* struct addr */
     KIND_CIDR,          /* struct cidr */
     KIND_SOURCE,        /* struct config_rule, from from_group on */
@@ -231,6 +235,8 @@ int config_link(struct config *config);
 /* ---- config_file: each complains at `token`, with the setting's name ---- */
 /* Relative to the folder of the file that says so. NULL: it has been said. */
 const char *file_path(struct reading *r, const char *setting, const char *path, size_t token);
+/* Reads response->file into the rest. */
+void file_read_response(struct reading *r, struct config_error_response *response, size_t token);
 /* A secret: a regular file of 32 to 4096 bytes, for its owner alone. It is not opened: it may be another user's. */
 void file_check_secret(struct reading *r, const char *setting, const char *path, size_t token);
 

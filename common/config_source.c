@@ -132,7 +132,7 @@ static int take_string(struct lexer *lx)
     return r;
 }
 
-static int read_all(int fd, char *bytes, size_t room, size_t *len)
+int source_read_all(int fd, char *bytes, size_t room, size_t *len)
 {
     ssize_t n;
     *len = 0;
@@ -155,7 +155,7 @@ static int read_file(const char *path, char **ret, size_t *len)
     bytes = malloc(BYTES_MAX);
     if (bytes == NULL)
         goto out;
-    r = read_all(fd, bytes, BYTES_MAX, len);
+    r = source_read_all(fd, bytes, BYTES_MAX, len);
     if (r < 0)
         goto out;
     *ret = bytes;

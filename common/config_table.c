@@ -28,6 +28,7 @@ ADJACENT(config_balancer, listeners, listener_count);
 ADJACENT(config_balancer, instances, instance_count);
 ADJACENT(config_balancer, policies, policy_count);
 ADJACENT(config_balancer, backend_servers, backend_server_count);
+ADJACENT(config_attributes, error_responses, error_response_count);
 ADJACENT(config, instances, instance_count);
 ADJACENT(config, groups, group_count);
 ADJACENT(config, balancers, balancer_count);
@@ -157,6 +158,15 @@ static const struct row access_log_rows[] = {
 };
 static const struct section access_log_section = SECTION(config_access_log, "load_balancers.attributes.access_log", access_log_rows);
 
+static const struct row response_rows[] = {
+    { "status", KIND_STATUS, IN(config_error_response, status), NULL, 0, 0, "Of which answers of the balancer's own.",
+      .choices = CHOICES("400", "405", "408", "502", "503", "504") },
+    { "file", KIND_FILE, IN(config_error_response, file), NULL, 1, PATH_MAX_LEN,
+      "What is in their body, at most 64K, read with the configuration. The content's type is by the name: `.html`, `.txt`, `.json`, "
+      "else application/octet-stream." },
+};
+static const struct section response_section = SECTION(config_error_response, "load_balancers.attributes.error_responses", response_rows);
+
 static const struct row attribute_rows[] = {
     { "cross_zone", KIND_BOOL, IN(config_attributes, cross_zone), "true", 0, 0,
       "Whether a node uses the instances of all zones, or of its own alone." },
@@ -192,7 +202,8 @@ static const struct row attribute_rows[] = {
       "How long an idle connection to an instance is kept.", .derived = "as `idle_timeout`" },
     { "backend_idle_max", KIND_COUNT, IN(config_attributes, backend_idle_max), "512", 0, 65535,
       "Idle connections kept to one instance by one worker." },
-    { "error_responses", KIND_LIST, NOWHERE, "( )", 0, 0, "Bodies of own answers.", .support = SUPPORT_NEUTRAL },
+    { "error_responses", KIND_LIST, IN(config_attributes, error_responses), "( )", 0, 0,
+      "Bodies of own answers, one a status; without one they are empty.", .section = &response_section, .support = SUPPORT_STAGED },
     { "request_line_max", KIND_SIZE, IN(config_attributes, request_line_max), "16K", 64, KIB(256), "A request's first line, or 400." },
     { "header_max", KIND_SIZE, IN(config_attributes, header_max), "16K", 64, KIB(256), "One field of a request, or 400." },
     { "headers_max", KIND_SIZE, IN(config_attributes, headers_max), "64K", 64, MIB(1), "All fields of a request, or 400." },

@@ -275,6 +275,7 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
         snprintf(to, EXPECTED_MAX, "a size of %s to %s", format_size(min, low), format_size(max, high));
         return to;
     case KIND_CHOICE:
+    case KIND_STATUS:
         list_choices(row, to, EXPECTED_MAX);
         return to;
     case KIND_SET:
@@ -282,6 +283,7 @@ char *row_expected(const struct row *row, char expected[EXPECTED_MAX])
         list_choices(row, to + strlen(to), EXPECTED_MAX - strlen(to));
         return to;
     case KIND_TEXT:
+    case KIND_FILE:
         snprintf(to, EXPECTED_MAX, "%llu to %llu characters of printable ASCII", min, max);
         return to;
     case KIND_TOKEN:
@@ -335,12 +337,14 @@ bool row_is_scalar(const struct row *row)
     case KIND_BOOL:
     case KIND_COUNT:
     case KIND_PORT:
+    case KIND_STATUS:
     case KIND_DURATION:
     case KIND_SIZE:
     case KIND_CHOICE:
     case KIND_TEXT:
     case KIND_NAME:
     case KIND_TOKEN:
+    case KIND_FILE:
     case KIND_ADDRESS:
     case KIND_CIDR:
     case KIND_SOURCE:
@@ -352,7 +356,7 @@ bool row_is_scalar(const struct row *row)
 
 bool row_has_quotes(const struct row *row)
 {
-    return row_is_scalar(row) && row->kind != KIND_BOOL && row->kind != KIND_COUNT && row->kind != KIND_PORT;
+    return row_is_scalar(row) && row->kind != KIND_BOOL && row->kind != KIND_COUNT && row->kind != KIND_PORT && row->kind != KIND_STATUS;
 }
 
 struct value value_from_text(const struct row *row, const char *text)
@@ -391,6 +395,20 @@ static int read_choice(const struct row *row, const struct value *value, void *c
         if (strcasecmp(row->choices[i], value->text) == 0) {
             memcpy(cell, &i, sizeof(i));
             return (row->later & 1u << i) != 0 ? -ENOTSUP : 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int read_status(const struct row *row, const struct value *value, unsigned *ret)
+{
+    int64_t number;
+    if (value->type != VALUE_INTEGER || parse_integer(value->text, &number) < 0)
+        return -EINVAL;
+    for (size_t i = 0; row->choices[i] != NULL; i++) {
+        if (strtoll(row->choices[i], NULL, 10) == number) {
+            *ret = (unsigned)number;
+            return 0;
         }
     }
     return -EINVAL;
@@ -578,9 +596,12 @@ int value_read(struct arena *arena, const struct row *row, const struct value *v
         return r;
     case KIND_CHOICE:
         return read_choice(row, value, cell);
+    case KIND_STATUS:
+        return read_status(row, value, cell);
     case KIND_SET:
         return read_member(row, value, cell, expected);
     case KIND_TEXT:
+    case KIND_FILE:
         return read_text(arena, row, value, cell);
     case KIND_TOKEN:
         return read_token(arena, row, value, cell);
@@ -630,6 +651,7 @@ const char *cell_format(const struct row *row, const void *cell, char text[CELL_
     case KIND_BOOL:
         return *(const bool *)cell ? "true" : "false";
     case KIND_COUNT:
+    case KIND_STATUS:
         snprintf(text, CELL_TEXT_MAX, "%u", *(const unsigned *)cell);
         return text;
     case KIND_PORT:
@@ -644,6 +666,7 @@ const char *cell_format(const struct row *row, const void *cell, char text[CELL_
     case KIND_TEXT:
     case KIND_NAME:
     case KIND_TOKEN:
+    case KIND_FILE:
         return *(const char *const *)cell;
     case KIND_ADDRESS:
         return addr_format_host(cell, text);

@@ -510,6 +510,7 @@ static void test_good_ahead(void **state)
 
 /* ---- settings that can be read ahead of what they ask for ---- */
 
+#define A_STATUS "400, 405, 408, 502, 503 or 504"
 #define A_SET "websocket (never h2c: its requests would pass unseen)"
 
 /* The second listener, and what follows the listeners on its line. */
@@ -651,6 +652,20 @@ static const struct bad_row ahead_bad_rows[] = {
     { "an unknown format of the access log", ATTRIBUTES, "access_log = { enabled = true; path = \"/a\"; format = \"clf\"; };",
       "t:14: format: found \"clf\", expected elb or json" },
     { "an access log that is a truth", ATTRIBUTES, "access_log = true;", "t:14: access_log: found true, expected a group { ... }" },
+    { "an own answer without anything", ATTRIBUTES, "error_responses = ( { } );",
+      "t:14: status: found nothing, expected " A_STATUS "\nt:14: file: found nothing, expected 1 to 1024 characters of printable ASCII" },
+    { "a status that halb never answers itself", ATTRIBUTES, "error_responses = ( { status = 404; file = \"/dev/null/x\"; } );",
+      "t:14: status: found 404, expected " A_STATUS "\nt:14: file: found no readable file /dev/null/x (Not a directory), expected the body of an answer" },
+    { "a status in quotes", ATTRIBUTES, "error_responses = ( { status = \"503\"; file = 1; } );",
+      "t:14: status: found \"503\", expected " A_STATUS "\nt:14: file: found 1, expected 1 to 1024 characters of printable ASCII" },
+    { "a status that would wrap", ATTRIBUTES, "error_responses = ( { status = 4294967799; file = \"\"; } );",
+      "t:14: status: found 4294967799, expected " A_STATUS "\nt:14: file: found \"\", expected 1 to 1024 characters of printable ASCII" },
+    { "an own answer's body of a text is absolute", ATTRIBUTES, "error_responses = ( { status = 503; file = \"e\"; } );",
+      "t:14: file: found \"e\", expected an absolute path" },
+    { "an unknown setting of an own answer", ATTRIBUTES, "error_responses = ( { status = 503; file = 1; code = 1; } );",
+      "t:14: file: found 1, expected 1 to 1024 characters of printable ASCII\n"
+      "t:14: found unknown setting \"code\", expected a setting of load_balancers.attributes.error_responses" },
+    { "own answers that are no list", ATTRIBUTES, "error_responses = \"/a\";", "t:14: error_responses: found \"/a\", expected a list of groups ( { ... }, ... )" },
     { "a key file of a text is absolute", PROCESS, "cookie_key_file = \"key\";", "t:1: cookie_key_file: found \"key\", expected an absolute path" },
     { "a key file that is not there", PROCESS, "cookie_key_file = \"/nowhere/key\";",
       "t:1: cookie_key_file: found no file /nowhere/key (No such file or directory), expected a secret" },
@@ -1025,7 +1040,7 @@ static void write_file(const char *name, const char *text)
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : mkdir(path_of("sub"), 0700);
+    return mkdtemp(folder) == NULL || mkdir(path_of("sub"), 0700) < 0 ? -1 : mkfifo(path_of("pipe"), 0600);
 }
 
 static int remove_folder(void **state)
@@ -1117,6 +1132,7 @@ static void test_bad_files(void **state)
 
 #define BALANCER_0(more) "load_balancers = ( { name = \"l\"; subnets = ( { id = \"s\"; cidr = \"10.0.0.0/24\"; address = \"10.0.0.9\"; } );\n" \
                          "listeners = ( { protocol = \"HTTP\"; port = 1; instance_port = 1; } ); " more " } );\n"
+#define BODY_SETTING(path) BALANCER_0("attributes = { error_responses = ( { status = 503;\n file = \"" path "\"; } ); };")
 #define KEY_SETTING(path) "process = { cookie_key_file = \"" path "\"; };\n" BALANCER_0("")
 
 static const struct file_row {
@@ -1138,6 +1154,17 @@ static const struct file_row {
     { "a key that all may read", "key", 32, 0604, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of mode 0604, expected 0600 or stricter" },
     { "a key that its group may run", "key", 32, 0610, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found key of mode 0610, expected 0600 or stricter" },
     { "a key that is missing", NULL, 0, 0, KEY_SETTING("key"), "main.conf:1: cookie_key_file: found no file key (No such file or directory), expected a secret" },
+    { "a body", "e.html", 10, 0644, BODY_SETTING("e.html"), "" },
+    { "an empty body", "e.html", 0, 0644, BODY_SETTING("e.html"), "" },
+    { "the largest body", "e.html", 65536, 0644, BODY_SETTING("e.html"), "" },
+    { "a body too large", "e.html", 65537, 0644, BODY_SETTING("e.html"), "main.conf:3: file: found e.html of more than 64K, expected less" },
+    { "a body that is missing", NULL, 0, 0, BODY_SETTING("e.html"),
+      "main.conf:3: file: found no readable file e.html (No such file or directory), expected the body of an answer" },
+    { "a body that is a folder", NULL, 0, 0, BODY_SETTING("sub"), "main.conf:3: file: found sub, expected a regular file" },
+    { "a body that is a device", NULL, 0, 0, BODY_SETTING("/dev/zero"), "main.conf:3: file: found /dev/zero, expected a regular file" },
+    { "a body that is a pipe is not waited for", NULL, 0, 0, BODY_SETTING("pipe"), "main.conf:3: file: found pipe, expected a regular file" },
+    { "two bodies of one status", "e", 1, 0644, BALANCER_0("attributes = { error_responses = ( { status = 503; file = \"e\"; },\n { status = 503; file = \"e\"; } ); };"),
+      "main.conf:3: status: found 503, which main.conf:2 has already, expected another" },
     { "a key that is a folder", NULL, 0, 0, KEY_SETTING("sub"), "main.conf:1: cookie_key_file: found sub, expected a regular file" },
 };
 
@@ -1164,6 +1191,46 @@ static void test_file(void **state)
         assert_int_equal(unlink(path_of(row->file)), 0);
 }
 
+static const struct type_row {
+    const char *name, *file, *type;
+} type_rows[] = {
+    { "a body of .html", "e.html", "text/html" },
+    { "a body of .TXT", "e.TXT", "text/plain" },
+    { "a body of .json", "e.json", "application/json" },
+    { "a body of the last of two endings", "e.html.gz", "application/octet-stream" },
+    { "a body of no ending", "e", "application/octet-stream" },
+};
+
+/* The bytes are the file's when it was read, zero bytes too, and go along with a copy. */
+static void test_body(void **state)
+{
+    static const char body[] = "a\0b\r\n";
+    const struct type_row *row = *state;
+    struct config *config = NULL, *copy;
+    const struct config_error_response *response;
+    struct config_errors errors;
+    char conf[512];
+    FILE *to = fopen(path_of(row->file), "we");
+    assert_non_null(to);
+    assert_int_equal(fwrite(body, 1, sizeof(body), to), sizeof(body));
+    assert_int_equal(fclose(to), 0);
+    snprintf(conf, sizeof(conf), BALANCER_0("attributes = { error_responses = ( { status = 504; file = \"%s\"; } ); };"), row->file);
+    write_file("main.conf", conf);
+    assert_int_equal(config_read_ahead(path_of("main.conf"), NULL, &config, &errors), 0);
+    assert_int_equal(unlink(path_of(row->file)), 0);
+    copy = config_copy(config);
+    assert_non_null(copy);
+    config_free(&config);
+    response = &copy->balancers[0].attributes.error_responses[0];
+    assert_int_equal(copy->balancers[0].attributes.error_response_count, 1);
+    assert_int_equal(response->status, 504);
+    assert_string_equal(response->file, path_of(row->file));
+    assert_string_equal(response->content_type, row->type);
+    assert_int_equal(response->len, sizeof(body));
+    assert_memory_equal(response->bytes, body, sizeof(body));
+    config_free(&copy);
+}
+
 /* What is printed names files wherever it is read. */
 static void test_file_paths(void **state)
 {
@@ -1172,7 +1239,7 @@ static void test_file_paths(void **state)
     char expected[160], *out, *here = get_current_dir_name();
     (void)state;
     make_file("key", 32, 0600);
-    write_file("main.conf", KEY_SETTING("./key"));
+    write_file("main.conf", "process = { cookie_key_file = \"./key\"; };\n" BODY_SETTING("key"));
     assert_int_equal(chdir(folder), 0);
     assert_int_equal(config_read_ahead("main.conf", NULL, &config, &errors), 0);
     assert_int_equal(chdir(here), 0);
@@ -1182,6 +1249,8 @@ static void test_file_paths(void **state)
     config_free(&config);
     config = parse_with(parse_ahead, out);
     assert_string_equal(config->process.cookie_key_file, expected);
+    assert_string_equal(config->balancers[0].attributes.error_responses[0].file, path_of("key"));
+    assert_int_equal(config->balancers[0].attributes.error_responses[0].len, 32);
     config_free(&config);
     assert_int_equal(unlink(path_of("key")), 0);
     free(here);
@@ -1478,7 +1547,7 @@ int main(void)
         cmocka_unit_test(test_file_paths),   cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_proxy_from),
     };
-    struct CMUnitTest tests[COUNT(bad_rows) + COUNT(good_rows) + COUNT(ahead_bad_rows) + COUNT(ahead_good_rows) + COUNT(file_rows) + COUNT(shipped_rows) + COUNT(change_rows) + COUNT(check_rows) +
+    struct CMUnitTest tests[COUNT(bad_rows) + COUNT(good_rows) + COUNT(ahead_bad_rows) + COUNT(ahead_good_rows) + COUNT(file_rows) + COUNT(type_rows) + COUNT(shipped_rows) + COUNT(change_rows) + COUNT(check_rows) +
                             COUNT(duration_rows) + COUNT(single)];
     size_t count = 0;
     if (getenv("HALB_PRINT_REFERENCE") != NULL)
@@ -1488,6 +1557,7 @@ int main(void)
     ADD(ahead_bad_rows, test_bad_ahead);
     ADD(ahead_good_rows, test_good_ahead);
     ADD(file_rows, test_file);
+    ADD(type_rows, test_body);
     ADD(shipped_rows, test_shipped);
     ADD(change_rows, test_change);
     ADD(check_rows, test_check_change);
