@@ -8,8 +8,8 @@ CTEST  = ctest --output-on-failure --no-tests=error -j2
 DEPS   = tests/lab/deps
 LAB    = PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m lab
 
-# What `check` repeats under ASan and UBSan: all units, and of the end-to-end tests those that need no outside server.
-SHORT = ^unit\.|^e2e\.http
+# What `check` repeats under ASan and UBSan: the units, and of the end-to-end tests the data path. `make asan` runs all.
+SHORT = ^unit\.|^e2e\.(balance|churn|http|limits|retry|tcp)
 
 .PHONY: all deps build demo check check-long bench asan tsan sim fuzz lint format install clean
 
