@@ -21,6 +21,7 @@ struct board {
     atomic_uint refs;                   /* the owner's, and one for each slot */
     pthread_mutex_t lock;               /* subscribers; they change only under it, so none is woken after it left */
     struct ring *subscribers[SUBSCRIBERS_MAX];
+    atomic_uint_least64_t changes;
     size_t subscriber_count;
     pthread_mutex_t hint_lock;          /* taken by a worker only for the first hint that health has not yet seen */
     struct ring *hint_ring;
@@ -119,10 +120,16 @@ void board_unsubscribe(struct board *board, struct ring *ring)
     pthread_mutex_unlock(&board->lock);
 }
 
+uint64_t board_changes(const struct board *board)
+{
+    return atomic_load_explicit(&board->changes, memory_order_acquire);
+}
+
 void board_wake(const struct board *board)
 {
     struct board *b = (struct board *)board;    /* a lock is no part of what is observed */
 
+    atomic_fetch_add_explicit(&b->changes, 1, memory_order_release);
     pthread_mutex_lock(&b->lock);
     for (size_t i = 0; i < b->subscriber_count; i++)
         ring_wake(b->subscribers[i]);

@@ -76,6 +76,7 @@ void board_free(struct board **board);
 int board_subscribe(struct board *board, struct ring *ring);            /* at most 256 */
 void board_unsubscribe(struct board *board, struct ring *ring);
 void board_wake(const struct board *board);                             /* every subscriber */
+uint64_t board_changes(const struct board *board);                      /* grows before each wake: was it for a change, or for something else? */
 
 /* A new slot with one reference, NEW since now. `zone_enabled` false: OUT_OF_SERVICE for good, never checked into service. */
 struct slot *slot_new(struct board *board, bool zone_enabled);          /* NULL: no memory */

@@ -14,7 +14,7 @@
  *             CLOSING  <---- from every state -----------------------+    freed when nothing is in flight
  *
  *   READ_HEAD  no back            the client's next head is incomplete (HTTP)
- *   QUEUED     no back, in queue  no instance has had its first check
+ *   QUEUED     no back, in queue  no instance may take more work yet, or none has had its first check
  *   CONNECT    back, connecting   nothing of the request was sent on it
  *   RELAY      back               request and answer are on their way
  *   ANSWER     no back            an answer made here is on its way
@@ -57,8 +57,8 @@ void conn_enter(struct conn *c, enum conn_state next)
     static const unsigned legal[CONN_STATES] = {
         [CONN_READ_HEAD] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
         [CONN_QUEUED] = BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
-        [CONN_CONNECT] = BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
-        [CONN_RELAY] = BIT(CONN_READ_HEAD) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
+        [CONN_CONNECT] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
+        [CONN_RELAY] = BIT(CONN_READ_HEAD) | BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
         [CONN_ANSWER] = BIT(CONN_READ_HEAD) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
         [CONN_LINGER] = BIT(CONN_CLOSING),
         [CONN_CLOSING] = 0,
@@ -276,6 +276,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
     side_init(&c->front, fd, on_received, on_sent);
     timer_init(&c->timer, on_timer);
     list_init(&c->queue_link);
+    list_init(&c->place.link);
     c->worker = worker;
     c->listener = listener;
     c->client = *client;

@@ -8,6 +8,7 @@
 #include "lb/pool.h"
 #include "lb/relay.h"
 #include "lb/side.h"
+#include "lb/surge.h"
 #include <stdbool.h>
 #include <stdint.h>
 /*
@@ -69,7 +70,8 @@ struct conn {
     struct back *back;                  /* CONNECT, RELAY */
     struct flow request, response;
     struct splicing *splicing;          /* bulk TCP: the streams that took over from the flows */
-    struct list queue_link;             /* QUEUED: worker's queue */
+    struct list queue_link;             /* QUEUED: worker's queue, */
+    struct surge_place place;           /* and the node's over all workers */
     struct tried tried;
     unsigned tries;                     /* further ones after the first */
     enum failure failure;
@@ -99,6 +101,6 @@ void conn_progress(struct conn *c);
 
 /* From the worker: its instance may no longer be one for this work; a place in the queue may have come up; the worker drains or stops. */
 void conn_review(struct conn *c);
-void conn_queue_review(struct conn *c);
+void conn_queue_review(struct conn *c, bool changed);           /* changed: the board or the generation, not only this place's turn */
 void conn_stop(struct conn *c, bool now);
 #endif

@@ -41,10 +41,24 @@ static struct balancer_live *live_get(const struct balancer *before, size_t subn
         atomic_fetch_add(&before->live->refs, 1);
         return before->live;
     }
-    live = calloc(1, sizeof(*live) + subnet_count * sizeof(live->queued[0]));
-    if (live != NULL)
-        atomic_init(&live->refs, 1);
+    live = aligned_alloc(64, sizeof(*live) + subnet_count * sizeof(live->nodes[0]));
+    if (live == NULL)
+        return NULL;
+    memset(live, 0, sizeof(*live) + subnet_count * sizeof(live->nodes[0]));
+    atomic_init(&live->refs, 1);
+    live->count = subnet_count;
+    for (size_t i = 0; i < subnet_count; i++)
+        surge_init(&live->nodes[i].surge);
     return live;
+}
+
+static void live_put(struct balancer_live *live)
+{
+    if (live == NULL || atomic_fetch_sub(&live->refs, 1) > 1)
+        return;
+    for (size_t i = 0; i < live->count; i++)
+        surge_fini(&live->nodes[i].surge);
+    free(live);
 }
 
 static void balancer_fini(struct balancer *b)
@@ -53,8 +67,7 @@ static void balancer_fini(struct balancer *b)
         instance_unref(&b->instances[i]);
     for (size_t i = 0; i < b->node_count; i++)
         free(b->nodes[i].candidates);
-    if (b->live != NULL && atomic_fetch_sub(&b->live->refs, 1) == 1)
-        free(b->live);
+    live_put(b->live);
     secgroup_free(&b->admitted);
     free(b->instances);
     free(b->nodes);
@@ -136,16 +149,24 @@ static bool node_may_use(const struct config_balancer *conf, const struct config
     return conf->attributes.cross_zone || instance->zone[0] == '\0' || strcmp(instance->zone, subnet->zone) == 0;
 }
 
+static struct candidate candidate_of(const struct config_balancer *conf, size_t i, struct instance *instance)
+{
+    return (struct candidate){ .instance = instance, .weight = conf->instances[i]->weight, .outstanding_max = conf->instances[i]->max_connections };
+}
+
 static int node_init(struct node *node, const struct balancer *b, size_t subnet)
 {
     node->subnet = &b->conf->subnets[subnet];
     node->index = (unsigned)subnet;
+    node->tickets = &b->live->nodes[subnet].tickets;
     node->candidates = calloc(b->registered_count + 1, sizeof(*node->candidates));
     if (node->candidates == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < b->registered_count; i++)
         if (node_may_use(b->conf, node->subnet, b->instances[i]))
-            node->candidates[node->candidate_count++] = b->instances[i];
+            node->candidates[node->candidate_count++] = candidate_of(b->conf, i, b->instances[i]);
+    for (size_t i = 1; i < node->candidate_count; i++)
+        node->weighted = node->weighted || node->candidates[i].weight != node->candidates[0].weight;
     return 0;
 }
 

@@ -1,7 +1,9 @@
 #ifndef LB_GENERATION_H
 #define LB_GENERATION_H
 #include "common/config.h"
+#include "lb/surge.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 /*
@@ -17,13 +19,25 @@ struct secgroup_set;
 /* What a balancer counts over all workers and generations; per subnet. */
 struct balancer_live {
     atomic_uint refs;
-    atomic_uint queued[];               /* [subnet_count]: requests in the surge queue */
+    size_t count;
+    struct shared_node {
+        _Alignas(64) atomic_uint_least64_t tickets;     /* picks so far */
+        struct surge surge;
+    } nodes[];                          /* [subnet_count] */
+};
+
+struct candidate {                      /* an instance as one node may use it */
+    struct instance *instance;
+    uint32_t weight;                    /* 0: no new work */
+    uint32_t outstanding_max;           /* 0: no limit */
 };
 
 struct node {                           /* one balancer node: the balancer in one subnet */
     const struct config_subnet *subnet;
     unsigned index;                     /* into an instance's uses */
-    struct instance **candidates;       /* registered, of its zone unless cross_zone */
+    atomic_uint_least64_t *tickets;
+    bool weighted;                      /* the candidates' weights differ */
+    struct candidate *candidates;       /* registered, of its zone unless cross_zone */
     size_t candidate_count;
 };
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 static void instance_free(struct instance *instance)
 {
@@ -35,6 +36,7 @@ struct instance *instance_new(const char *id, const char *zone, const struct add
     instance->slot = slot;
     instance->id = strdup(id);
     instance->zone = strdup(zone);
+    instance->hash = XXH64(id, strlen(id), 0);
     instance->address = *address;
     instance->node_count = node_count;
     instance->worker_count = worker_count;
@@ -85,6 +87,6 @@ uint64_t instance_outstanding(const struct instance *instance)
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < instance->node_count; i++)
-        sum += atomic_load_explicit(&instance->uses[i].word, memory_order_acquire) >> INSTANCE_USE_SHIFT;
+        sum += atomic_load_explicit(&instance->uses[i].outstanding, memory_order_acquire);
     return sum;
 }

@@ -20,10 +20,11 @@ enum instance_phase {
     INSTANCE_CUT            /* deregistered for good: connections to it end now */
 };
 
-/* One balancer node's use of it: outstanding work above, time of the last pick below (see pool.c). */
-#define INSTANCE_USE_SHIFT 44
+/* One balancer node's use of it (see pool.c). */
 struct instance_use {
-    _Alignas(64) atomic_uint_least64_t word;
+    _Alignas(64) atomic_uint_least64_t last;    /* ticket of the last pick: equal weights */
+    atomic_uint_least64_t turn;                 /* how far its share is used up: picks, divided by its weight */
+    atomic_uint outstanding;                    /* requests or connections in flight */
 };
 
 /* One worker's; touched by no other thread. */
@@ -38,6 +39,7 @@ struct instance {
     _Atomic enum instance_phase phase;
     struct slot *slot;
     char *id, *zone;
+    uint64_t hash;                      /* of the id */
     struct addr address;                /* port 0 */
     uint64_t drain_deadline_ms;         /* main's: monotonic; DRAINING */
     unsigned node_count, worker_count;

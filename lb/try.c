@@ -4,6 +4,7 @@
  */
 #include "lb/conn_parts.h"
 #include "common/board.h"
+#include "common/clock.h"
 #include "lb/backend.h"
 #include "lb/instance.h"
 #include <errno.h>
@@ -11,12 +12,17 @@
 #define WATCH_MS 250
 #define POOLED_IDLE_MAX_MS 1000             /* a request that can not be repeated goes on no connection that idled longer */
 
+static struct surge *conn_surge(const struct conn *c)
+{
+    return &conn_balancer(c)->live->nodes[c->node_index].surge;
+}
+
 void conn_queue_leave(struct conn *c)
 {
     if (list_empty(&c->queue_link))
         return;
     list_remove(&c->queue_link);
-    atomic_fetch_sub(&conn_balancer(c)->live->queued[conn_node(c)->index], 1);
+    surge_leave(conn_surge(c), &c->place);
 }
 
 /* The back goes, and with it the use of its instance. */
@@ -25,8 +31,10 @@ void conn_back_drop(struct conn *c, bool reset)
     flow_stop(&c->response);
     if (c->back != NULL)
         back_close(&c->back, reset);
-    if (c->instance != NULL)
+    if (c->instance != NULL) {
         pool_release(c->node_index, &c->instance);
+        surge_call(conn_surge(c));
+    }
 }
 
 /* No further try will be made. */
@@ -130,6 +138,7 @@ static void conn_use(struct conn *c, struct instance *instance)
     r = back_get(c->worker, c, &wish, &c->back);
     if (r < 0) {
         pool_release(c->node_index, &instance);
+        surge_call(conn_surge(c));
         worker_count(c->worker, COUNT_NO_RESOURCES);
         worker_met(c->worker, CONDITION_RESOURCES, r);
         conn_fail(c, FAILED_RESOURCES);
@@ -144,21 +153,16 @@ static void conn_use(struct conn *c, struct instance *instance)
     }
 }
 
-static void conn_queue(struct conn *c)
+static void conn_queue(struct conn *c, uint64_t at_most_ms)
 {
-    const struct balancer *balancer = conn_balancer(c);
-    atomic_uint *queued = &balancer->live->queued[conn_node(c)->index];
-    uint64_t now = ring_now_ms(conn_ring(c));
-
-    if (atomic_fetch_add(queued, 1) >= balancer->conf->attributes.surge_queue) {
-        atomic_fetch_sub(queued, 1);
+    if (!surge_enter(conn_surge(c), &c->place, conn_ring(c), conn_attributes(c)->surge_queue)) {
         worker_count(c->worker, COUNT_SPILLOVER);
         conn_fail(c, FAILED_NO_INSTANCE);
         return;
     }
     list_append(&c->worker->queue, &c->queue_link);
     conn_enter(c, CONN_QUEUED);
-    conn_deadline(c, balancer->first_checks_ms > now ? balancer->first_checks_ms - now : 0);
+    conn_deadline(c, at_most_ms);
 }
 
 /* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
@@ -170,22 +174,64 @@ static bool first_checks_pending(const struct conn *c)
     return ring_now_ms(conn_ring(c)) < conn_balancer(c)->first_checks_ms && pool_any_unchecked(node) && !pool_any_eligible(node);
 }
 
-static struct instance *conn_pick(const struct conn *c)
+static struct pool_ask conn_ask(const struct conn *c)
 {
-    return pool_pick(conn_node(c), c->http ? POOL_LEAST_OUTSTANDING : POOL_ROUND_ROBIN, conn_attributes(c)->fail_open, &c->tried);
+    const struct config_attributes *attributes = conn_attributes(c);
+    struct pool_ask ask = {
+        .algorithm = attributes->algorithm,
+        .fail_open = attributes->fail_open,
+        .slow_start_ms = attributes->slow_start_ms,
+        .tried = &c->tried,
+        .client = &c->client,
+        .random = &c->worker->random,
+    };
+
+    if (ask.algorithm == ALGORITHM_DEFAULT)
+        ask.algorithm = c->http ? ALGORITHM_LEAST_OUTSTANDING : ALGORITHM_ROUND_ROBIN;
+    if (ask.slow_start_ms > 0)
+        ask.now_ms = clock_realtime_ms();
+    return ask;
+}
+
+/* Those who wait already go first. */
+static enum pick conn_pick(struct conn *c, struct instance **instance)
+{
+    struct pool_ask ask = conn_ask(c);
+
+    if (c->state != CONN_QUEUED && surge_any(conn_surge(c)) && pool_any_eligible(conn_node(c)))
+        return PICK_FULL;
+    return pool_pick(conn_node(c), &ask, instance);
+}
+
+static void no_instance(struct conn *c)
+{
+    uint64_t until = conn_balancer(c)->first_checks_ms, now = ring_now_ms(conn_ring(c));
+    bool pending = first_checks_pending(c);
+
+    if (c->state == CONN_QUEUED && pending)
+        return;
+    if (c->tries == 0 && pending)
+        conn_queue(c, until - now);
+    else
+        conn_fail(c, c->failure);
 }
 
 void conn_dispatch(struct conn *c)
 {
-    struct instance *instance = conn_pick(c);
+    struct instance *instance;
 
-    if (instance != NULL) {
+    switch (conn_pick(c, &instance)) {
+    case PICK_ONE:
         conn_queue_leave(c);
         conn_use(c, instance);
-    } else if (c->state != CONN_QUEUED && c->tries == 0 && first_checks_pending(c)) {
-        conn_queue(c);
-    } else if (c->state != CONN_QUEUED || !first_checks_pending(c)) {
-        conn_fail(c, c->failure);
+        break;
+    case PICK_FULL:
+        if (c->state != CONN_QUEUED)
+            conn_queue(c, conn_attributes(c)->idle_timeout_ms);
+        break;
+    case PICK_NONE:
+        no_instance(c);
+        break;
     }
 }
 
@@ -255,14 +301,14 @@ static bool conn_move(struct conn *c)
 {
     struct tried before = c->tried;
     struct instance *instance;
+    struct pool_ask ask;
 
     if (!repeatable(c) || c->tries >= conn_attributes(c)->retries)
         return false;
     tried_add(&c->tried, c->instance);
-    instance = conn_pick(c);
-    if (instance == NULL || !instance_eligible(instance)) {
-        if (instance != NULL)
-            pool_release(c->node_index, &instance);
+    ask = conn_ask(c);
+    ask.fail_open = false;
+    if (pool_pick(conn_node(c), &ask, &instance) != PICK_ONE) {
         c->tried = before;
         return false;
     }
@@ -287,8 +333,9 @@ void conn_review(struct conn *c)
     conn_settle(c);
 }
 
-void conn_queue_review(struct conn *c)
+void conn_queue_review(struct conn *c, bool changed)
 {
-    conn_dispatch(c);
+    if (surge_called(conn_surge(c), &c->place) || changed)
+        conn_dispatch(c);
     conn_settle(c);
 }

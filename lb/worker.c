@@ -100,16 +100,16 @@ static void review_instance(struct worker *worker, struct instance *instance)
     }
 }
 
-/* The board or the generation has changed: who works for an instance that left, and who waits for one. */
-static void review(struct worker *worker)
+/* Who works for an instance that left, and who waits for one. changed: the board or the generation. */
+static void review(struct worker *worker, bool changed)
 {
     const struct generation *generation = worker->pin->generation;
 
-    for (size_t i = 0; i < generation->balancer_count; i++)
+    for (size_t i = 0; changed && i < generation->balancer_count; i++)
         for (size_t k = 0; k < generation->balancers[i].instance_count; k++)
             review_instance(worker, generation->balancers[i].instances[k]);
     list_for_each_safe(link, &worker->queue)
-        conn_queue_review(list_entry(link, struct conn, queue_link));
+        conn_queue_review(list_entry(link, struct conn, queue_link), changed);
 }
 
 static void obey_state(struct worker *worker, enum worker_state ordered)
@@ -146,9 +146,12 @@ static void obey(struct worker *worker)
 static void woken(void *arg)
 {
     struct worker *worker = arg;
+    const struct pin *before = worker->pin;
+    uint64_t changes = board_changes(worker->shared->board);
 
     obey(worker);
-    review(worker);
+    review(worker, worker->pin != before || changes != worker->changes_seen);
+    worker->changes_seen = changes;
 }
 
 static bool worker_done(const struct worker *worker)
@@ -255,6 +258,7 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     worker->listener_count = conf->listener_count;
     list_init(&worker->conns);
     list_init(&worker->queue);
+    worker->random = UINT64_C(0x9e3779b97f4a7c15) * (conf->index + 1) ^ clock_monotonic_us();
     timer_init(&worker->conditions_timer, on_conditions_timer);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->obeyed, NULL);

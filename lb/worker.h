@@ -79,6 +79,8 @@ struct worker {
     struct list conns;                  /* every front */
     struct list queue;                  /* fronts in the surge queue, oldest first */
     unsigned conn_count, back_count;
+    uint64_t changes_seen;              /* of the board, at the last review */
+    uint64_t random;                    /* state; never 0 */
     struct pipe_pool *pipes;            /* for bulk TCP */
     struct http1_head *head;            /* scratch: the head being looked at; never across callbacks */
     struct condition conditions[CONDITIONS];

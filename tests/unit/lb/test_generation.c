@@ -63,7 +63,7 @@ static void describe(const struct balancer *b, char text[256])
     for (size_t i = 0; i < b->node_count; i++) {
         len += (size_t)snprintf(text + len, 256 - len, "%u:", b->nodes[i].index);
         for (size_t k = 0; k < b->nodes[i].candidate_count; k++)
-            len += (size_t)snprintf(text + len, 256 - len, " %s", b->nodes[i].candidates[k]->id);
+            len += (size_t)snprintf(text + len, 256 - len, " %s", b->nodes[i].candidates[k].instance->id);
         len += (size_t)snprintf(text + len, 256 - len, ";");
     }
 }
@@ -114,9 +114,11 @@ static const struct instance *named(const struct generation *g, const char *id)
 
 static struct instance *use(const struct generation *g, unsigned node, const char *id)
 {
+    static const struct tried none;
+    struct pool_ask ask = { .algorithm = ALGORITHM_LEAST_OUTSTANDING, .tried = &none };
     struct instance *instance;
     slot_publish(named(g, id)->slot, (struct slot_status){ .state = SLOT_IN_SERVICE });
-    instance = pool_pick(&g->balancers[0].nodes[node], POOL_LEAST_OUTSTANDING, false, &(struct tried){ .count = 0 });
+    assert_int_equal(pool_pick(&g->balancers[0].nodes[node], &ask, &instance), PICK_ONE);
     assert_ptr_equal(instance, named(g, id));
     return instance;
 }
@@ -147,7 +149,7 @@ static void test_who_stays_is_the_same(void **state)
     struct instance *busy = use(g, 1, "in-a");
     (void)state;
     g->balancers[0].first_checks_ms = 77;
-    atomic_store(&g->balancers[0].live->queued[1], 5);
+    atomic_store(&g->balancers[0].live->nodes[1].tickets, 5);
     next = build(board, config_of("\"in-a\"", ""), g, NULL);
     assert_ptr_equal(named(next, "in-a"), busy);
     assert_int_equal(instance_outstanding(busy), 1);
@@ -155,7 +157,7 @@ static void test_who_stays_is_the_same(void **state)
     assert_int_equal(next->balancers[0].first_checks_ms, 77);       /* nobody new: nobody waits again */
     assert_ptr_equal(next->balancers[0].live, g->balancers[0].live);
     generation_unref(&g);
-    assert_int_equal(atomic_load(&next->balancers[0].live->queued[1]), 5);
+    assert_int_equal(atomic_load(&next->balancers[0].live->nodes[1].tickets), 5);
     assert_int_equal(instance_outstanding(busy), 1);
     pool_release(1, &busy);
     generation_unref(&next);

@@ -53,13 +53,12 @@ static void test_fit(void **state)
 
 static void test_outstanding_is_summed_over_nodes(void **state)
 {
-    static const uint64_t turns[] = { 0, 7, (UINT64_C(1) << INSTANCE_USE_SHIFT) - 1 };
     struct board *board;
     struct instance *instance = make(&board, 3, 2);
     (void)state;
     assert_int_equal(instance_outstanding(instance), 0);
     for (unsigned i = 0; i < 3; i++)
-        atomic_store(&instance->uses[i].word, (uint64_t)(i + 1) << INSTANCE_USE_SHIFT | turns[i]);
+        atomic_store(&instance->uses[i].outstanding, i + 1);
     assert_int_equal(instance_outstanding(instance), 6);
     instance_unref(&instance);
     board_free(&board);
@@ -75,7 +74,8 @@ static void test_begins_unused_and_apart(void **state)
     assert_int_equal(atomic_load(&instance->phase), INSTANCE_REGISTERED);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal((uintptr_t)&instance->uses[i] % 64, 0);
-        assert_int_equal(atomic_load(&instance->uses[i].word), 0);
+        assert_int_equal(atomic_load(&instance->uses[i].turn), 0);
+        assert_int_equal(atomic_load(&instance->uses[i].outstanding), 0);
     }
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal((uintptr_t)&instance->locals[i] % 64, 0);

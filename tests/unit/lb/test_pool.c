@@ -18,13 +18,14 @@
  */
 #define INSTANCES_MAX 8
 #define THREADS 4
-#define TURN_BITS INSTANCE_USE_SHIFT
 
 static const struct tried nothing_tried;
 
 struct place {
     struct board *board;
     struct instance *instances[INSTANCES_MAX];
+    struct candidate candidates[INSTANCES_MAX];
+    atomic_uint_least64_t tickets;
     struct node node;
     unsigned picks[INSTANCES_MAX];
 };
@@ -37,14 +38,24 @@ static void measured(struct instance *instance, enum slot_state state)
 static void setup(struct place *p, size_t count)
 {
     struct addr address;
-    *p = (struct place){ .node = { .index = 1, .candidates = p->instances, .candidate_count = count } };
+    *p = (struct place){ .node = { .index = 1, .candidate_count = count } };
+    p->node.candidates = p->candidates;
+    p->node.tickets = &p->tickets;
     assert_int_equal(addr_parse("127.0.20.100", &address), 0);
     assert_int_equal(board_new(&p->board), 0);
     for (size_t i = 0; i < count; i++) {
         p->instances[i] = instance_new("id", "", &address, slot_new(p->board, true), 2, 1);
         assert_non_null(p->instances[i]);
+        p->candidates[i] = (struct candidate){ .instance = p->instances[i], .weight = 1 };
         measured(p->instances[i], SLOT_IN_SERVICE);
     }
+}
+
+static struct instance *given(const struct node *node, enum algorithm algorithm, bool fail_open, const struct tried *tried)
+{
+    struct pool_ask ask = { .algorithm = algorithm, .fail_open = fail_open, .tried = tried };
+    struct instance *instance;
+    return pool_pick(node, &ask, &instance) == PICK_ONE ? instance : NULL;
 }
 
 static void teardown(struct place *p)
@@ -65,15 +76,15 @@ static size_t index_of(const struct place *p, const struct instance *instance)
     return i;
 }
 
-static struct instance *pick(struct place *p, enum pool_rule rule)
+static struct instance *pick(struct place *p, enum algorithm rule)
 {
-    struct instance *instance = pool_pick(&p->node, rule, false, &nothing_tried);
+    struct instance *instance = given(&p->node, rule, false, &nothing_tried);
     assert_non_null(instance);
     p->picks[index_of(p, instance)]++;
     return instance;
 }
 
-static void pick_and_release(struct place *p, enum pool_rule rule)
+static void pick_and_release(struct place *p, enum algorithm rule)
 {
     struct instance *instance = pick(p, rule);
     pool_release(p->node.index, &instance);
@@ -95,7 +106,7 @@ static void assert_even(const struct place *p)
 
 static void test_equal_load_is_shared_equally(void **state)
 {
-    enum pool_rule rule = *(const enum pool_rule *)*state;
+    enum algorithm rule = *(const enum algorithm *)*state;
     for (size_t count = 1; count <= INSTANCES_MAX; count++) {
         struct place p;
         setup(&p, count);
@@ -109,7 +120,7 @@ static void test_equal_load_is_shared_equally(void **state)
 
 static void test_any_window_is_even(void **state)
 {
-    enum pool_rule rule = *(const enum pool_rule *)*state;
+    enum algorithm rule = *(const enum algorithm *)*state;
     struct place p;
     setup(&p, 5);
     for (unsigned i = 0; i < 500; i++) {
@@ -123,7 +134,7 @@ static void test_any_window_is_even(void **state)
 
 static void test_even_after_one_left_and_returned(void **state)
 {
-    enum pool_rule rule = *(const enum pool_rule *)*state;
+    enum algorithm rule = *(const enum algorithm *)*state;
     struct place p;
     setup(&p, 4);
     for (unsigned round = 0; round < 200; round++) {
@@ -148,7 +159,7 @@ static void test_even_after_one_left_and_returned(void **state)
 struct picker {
     struct place *place;
     pthread_t thread;
-    enum pool_rule rule;
+    enum algorithm rule;
     unsigned index, picks[INSTANCES_MAX];
     bool in_turn, release;
     atomic_uint *turn;
@@ -162,7 +173,7 @@ static void *picker_main(void *arg)
         struct instance *instance;
         while (picker->in_turn && atomic_load(picker->turn) % THREADS != picker->index)
             sched_yield();
-        instance = pool_pick(&picker->place->node, picker->rule, false, &nothing_tried);
+        instance = given(&picker->place->node, picker->rule, false, &nothing_tried);
         if (instance == NULL)
             return NULL;            /* the sum will be short */
         for (size_t k = 0; k < picker->place->node.candidate_count; k++)
@@ -176,15 +187,15 @@ static void *picker_main(void *arg)
 
 static const struct threads_row {
     const char *name;
-    enum pool_rule rule;
+    enum algorithm rule;
     bool in_turn, release;
 } threads[] = {
-    { "four workers in turn, work done at once: round robin", POOL_ROUND_ROBIN, true, true },
-    { "four workers in turn, work done at once: least outstanding", POOL_LEAST_OUTSTANDING, true, true },
-    { "four workers in turn, work that stays: least outstanding", POOL_LEAST_OUTSTANDING, true, false },
-    { "four workers at once: round robin", POOL_ROUND_ROBIN, false, true },
-    { "four workers at once, work that stays: round robin", POOL_ROUND_ROBIN, false, false },
-    { "four workers at once, work that stays: least outstanding", POOL_LEAST_OUTSTANDING, false, false },
+    { "four workers in turn, work done at once: round robin", ALGORITHM_ROUND_ROBIN, true, true },
+    { "four workers in turn, work done at once: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, true },
+    { "four workers in turn, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, false },
+    { "four workers at once: round robin", ALGORITHM_ROUND_ROBIN, false, true },
+    { "four workers at once, work that stays: round robin", ALGORITHM_ROUND_ROBIN, false, false },
+    { "four workers at once, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, false, false },
 };
 
 static void run_pickers(struct place *p, const struct threads_row *row)
@@ -226,7 +237,7 @@ static void test_threads(void **state)
 /* With work that ends at once, who is looked at while it is busy may be passed over: no order holds, but no count is lost. */
 static void test_no_use_is_lost_at_once(void **state)
 {
-    static const struct threads_row row = { .rule = POOL_LEAST_OUTSTANDING, .release = true };
+    static const struct threads_row row = { .rule = ALGORITHM_LEAST_OUTSTANDING, .release = true };
     struct place p;
     unsigned sum = 0;
     (void)state;
@@ -266,7 +277,7 @@ static void test_least_outstanding_of_any_load(void **state)
         for (k = best + 1; k < 6; k++)
             if (instance_eligible(p.instances[k]) && (load[k] < load[best] || (load[k] == load[best] && turn[k] < turn[best])))
                 best = k;
-        assert_ptr_equal(pick(&p, POOL_LEAST_OUTSTANDING), p.instances[best]);
+        assert_ptr_equal(pick(&p, ALGORITHM_LEAST_OUTSTANDING), p.instances[best]);
         load[best]++;
         turn[best] = ++now;
     }
@@ -285,7 +296,7 @@ static void test_round_robin_ignores_load(void **state)
     (void)state;
     setup(&p, 3);
     for (unsigned i = 0; i < 30; i++) {
-        held[i] = pick(&p, POOL_ROUND_ROBIN);
+        held[i] = pick(&p, ALGORITHM_ROUND_ROBIN);
         assert_ptr_equal(held[i], p.instances[i % 3]);
         if (i % 3 != 0)             /* the first one keeps all its work */
             pool_release(p.node.index, &held[i]);
@@ -305,9 +316,9 @@ static void test_nodes_count_apart(void **state)
     other = p.node;
     other.index = 0;
     for (unsigned i = 0; i < 10; i++) {
-        struct instance *there = pool_pick(&other, POOL_LEAST_OUTSTANDING, false, &nothing_tried), *here;
+        struct instance *there = given(&other, ALGORITHM_LEAST_OUTSTANDING, false, &nothing_tried), *here;
         assert_ptr_equal(there, p.instances[i % 2]);
-        here = pick(&p, POOL_LEAST_OUTSTANDING);
+        here = pick(&p, ALGORITHM_LEAST_OUTSTANDING);
         assert_ptr_equal(here, p.instances[i % 2]);
         assert_int_equal(instance_outstanding(here), 2);
         pool_release(other.index, &there);
@@ -318,20 +329,20 @@ static void test_nodes_count_apart(void **state)
 
 static void test_tried_are_passed_over(void **state)
 {
-    enum pool_rule rule = *(const enum pool_rule *)*state;
+    enum algorithm rule = *(const enum algorithm *)*state;
     struct tried tried = { .count = 0 };
     struct place p;
     struct instance *held[INSTANCES_MAX];
     setup(&p, INSTANCES_MAX);
     for (unsigned i = 0; i < INSTANCES_MAX; i++) {
-        held[i] = pool_pick(&p.node, rule, false, &tried);
+        held[i] = given(&p.node, rule, false, &tried);
         assert_non_null(held[i]);
         assert_false(tried_has(&tried, held[i]));
         tried_add(&tried, held[i]);
         assert_true(tried_has(&tried, held[i]));
     }
-    assert_null(pool_pick(&p.node, rule, false, &tried));
-    assert_null(pool_pick(&p.node, rule, true, &tried));        /* fail_open is for when none is eligible, not for when all were tried */
+    assert_null(given(&p.node, rule, false, &tried));
+    assert_null(given(&p.node, rule, true, &tried));        /* fail_open is for when none is eligible, not for when all were tried */
     for (unsigned i = 0; i < INSTANCES_MAX; i++)
         pool_release(p.node.index, &held[i]);
     teardown(&p);
@@ -386,7 +397,7 @@ static void set_by_letter(struct instance *instance, char letter)
 static void test_open(void **state)
 {
     const struct open_row *row = *state;
-    char given[INSTANCES_MAX + 1] = "";
+    char seen[INSTANCES_MAX + 1] = "";
     struct place p;
     setup(&p, strlen(row->states));
     for (size_t i = 0; row->states[i] != '\0'; i++)
@@ -394,14 +405,14 @@ static void test_open(void **state)
     assert_int_equal(pool_any_eligible(&p.node), row->any_eligible);
     assert_int_equal(pool_any_unchecked(&p.node), row->any_unchecked);
     for (unsigned i = 0; i < 20; i++) {
-        struct instance *instance = pool_pick(&p.node, POOL_LEAST_OUTSTANDING, row->fail_open, &nothing_tried);
+        struct instance *instance = given(&p.node, ALGORITHM_LEAST_OUTSTANDING, row->fail_open, &nothing_tried);
         char letter = instance == NULL ? '\0' : row->states[index_of(&p, instance)];
-        if (letter != '\0' && strchr(given, letter) == NULL)
-            given[strlen(given)] = letter;
+        if (letter != '\0' && strchr(seen, letter) == NULL)
+            seen[strlen(seen)] = letter;
         if (instance != NULL)
             pool_release(p.node.index, &instance);
     }
-    assert_string_equal(given, row->given);
+    assert_string_equal(seen, row->given);
     teardown(&p);
 }
 
@@ -419,52 +430,6 @@ static void test_unchecked_until_the_first_result(void **state)
     teardown(&p);
 }
 
-static const struct turns_row {
-    const char *name;
-    enum pool_rule rule;
-    uint64_t before_end;        /* picks until the turns are used up */
-    unsigned held;              /* work that each instance keeps meanwhile */
-} turns[] = {
-    { "turns start again: round robin", POOL_ROUND_ROBIN, 10, 0 },
-    { "turns start again: least outstanding", POOL_LEAST_OUTSTANDING, 10, 0 },
-    { "turns start again and the load stays", POOL_LEAST_OUTSTANDING, 7, 3 },
-    { "turns start again in a full round", POOL_ROUND_ROBIN, 12, 1 },
-    { "turns start again at once", POOL_ROUND_ROBIN, 0, 0 },
-};
-
-static void test_turns_restart(void **state)
-{
-    const struct turns_row *row = *state;
-    uint64_t last = (UINT64_C(1) << TURN_BITS) - 1;
-    struct place p;
-    setup(&p, 4);
-    for (uint64_t i = 0; i < 4; i++)
-        atomic_store(&p.instances[i]->uses[1].word, (uint64_t)row->held << TURN_BITS | (last - row->before_end - 4 + i));
-    for (unsigned i = 0; i < 4 * row->held; i++)
-        instance_ref(p.instances[i % 4]);
-    for (uint64_t i = 0; i < row->before_end; i++) {
-        pick_and_release(&p, row->rule);
-        assert_even(&p);
-    }
-    memset(p.picks, 0, sizeof(p.picks));
-    for (unsigned i = 0; i < 100; i++)
-        pick_and_release(&p, row->rule);
-    for (unsigned i = 0; i < 4; i++)
-        assert_true(p.picks[i] >= 24 && p.picks[i] <= 26);      /* one round may be broken off by the new start */
-    memset(p.picks, 0, sizeof(p.picks));
-    for (unsigned i = 0; i < 1000; i++) {
-        pick_and_release(&p, row->rule);
-        assert_even(&p);
-    }
-    for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(instance_outstanding(p.instances[i]), row->held);
-    for (unsigned i = 0; i < 4 * row->held; i++) {
-        struct instance *instance = p.instances[i % 4];
-        pool_release(p.node.index, &instance);
-    }
-    teardown(&p);
-}
-
 #define ROWS(table, function)                                                                     \
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)                                 \
         tests[count++] = (struct CMUnitTest){ .name = table[i].name, .test_func = (function), .initial_state = (void *)&table[i] }
@@ -475,7 +440,7 @@ static void test_turns_restart(void **state)
 
 int main(void)
 {
-    static const enum pool_rule rules[] = { POOL_LEAST_OUTSTANDING, POOL_ROUND_ROBIN };
+    static const enum algorithm rules[] = { ALGORITHM_LEAST_OUTSTANDING, ALGORITHM_ROUND_ROBIN };
     static struct CMUnitTest tests[64];
     size_t count = 0;
     EACH_RULE("equal load is shared equally by one to eight", test_equal_load_is_shared_equally);
@@ -484,7 +449,6 @@ int main(void)
     EACH_RULE("the tried are passed over", test_tried_are_passed_over);
     ROWS(threads, test_threads);
     ROWS(opens, test_open);
-    ROWS(turns, test_turns_restart);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_no_use_is_lost_at_once);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_least_outstanding_of_any_load);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_robin_ignores_load);

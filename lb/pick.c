@@ -1,0 +1,138 @@
+#include "lb/pick.h"
+#include <math.h>
+#include <xxhash.h>
+
+#define STEP_UNIT (UINT64_C(1) << 24)   /* 64 bits last for 10^14 picks of one instance */
+
+void pick_begin(struct pick_state *state, enum algorithm algorithm, const struct addr *client, uint64_t *random)
+{
+    *state = (struct pick_state){ .algorithm = algorithm, .client = client, .random = random, .least = UINT64_MAX, .second = UINT64_MAX };
+}
+
+uint64_t pick_step(uint32_t weight)
+{
+    return STEP_UNIT / weight;
+}
+
+/* outstanding / weight, without division. */
+static int compare_load(const struct pick_standing *a, const struct pick_standing *b)
+{
+    uint64_t left = (uint64_t)a->outstanding * b->weight, right = (uint64_t)b->outstanding * a->weight;
+
+    return (left > right) - (left < right);
+}
+
+static bool less_loaded(const struct pick_standing *a, const struct pick_standing *b)
+{
+    int order = compare_load(a, b);
+
+    return order < 0 || (order == 0 && a->turn < b->turn);
+}
+
+/* xorshift64*: quality enough to choose two of some, and seeded. */
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+/* Keeps two of all that were offered, each pair equally likely (reservoir sampling). */
+static void offer_two(struct pick_state *state, const struct pick_standing *standing)
+{
+    uint64_t place = state->offered == 1 ? 0 : state->offered == 2 ? 1 : next_random(state->random) % state->offered;
+
+    if (place == 0)
+        state->chosen = *standing;
+    else if (place == 1)
+        state->other = *standing;
+}
+
+/* Weighted rendezvous hashing: who leaves takes only its own clients along. */
+static double score(const struct pick_state *state, const struct pick_standing *standing)
+{
+    const struct addr *a = state->client;
+    uint64_t hash = a->sa.sa_family == AF_INET6 ? XXH64(&a->in6.sin6_addr, sizeof(a->in6.sin6_addr), standing->key)
+                                                : XXH64(&a->in.sin_addr, sizeof(a->in.sin_addr), standing->key);
+    double uniform = ((double)(hash >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
+
+    return -(double)standing->weight / log(uniform);
+}
+
+static void offer_hashed(struct pick_state *state, const struct pick_standing *standing)
+{
+    double own = score(state, standing);
+
+    if (state->offered > 1 && own <= state->score)
+        return;
+    state->score = own;
+    state->chosen = *standing;
+}
+
+static void note_turn(struct pick_state *state, const struct pick_standing *standing)
+{
+    uint64_t step = pick_step(standing->weight);
+
+    if (step > state->step_max)
+        state->step_max = step;
+    if (standing->turn < state->least) {
+        state->second = state->least;
+        state->least = standing->turn;
+    } else if (standing->turn < state->second) {
+        state->second = standing->turn;
+    }
+}
+
+void pick_offer(struct pick_state *state, const struct pick_standing *standing)
+{
+    note_turn(state, standing);
+    if (standing->full) {
+        state->seen_full = true;
+        return;
+    }
+    state->offered++;
+    switch (state->algorithm) {
+    case ALGORITHM_DEFAULT:
+    case ALGORITHM_LEAST_OUTSTANDING:
+        if (state->offered == 1 || less_loaded(standing, &state->chosen))
+            state->chosen = *standing;
+        break;
+    case ALGORITHM_ROUND_ROBIN:
+        if (state->offered == 1 || standing->turn < state->chosen.turn)
+            state->chosen = *standing;
+        break;
+    case ALGORITHM_RANDOM_TWO:
+        offer_two(state, standing);
+        break;
+    case ALGORITHM_SOURCE_HASH:
+        offer_hashed(state, standing);
+        break;
+    }
+}
+
+bool pick_end(struct pick_state *state)
+{
+    if (state->algorithm == ALGORITHM_RANDOM_TWO && state->offered > 1 && compare_load(&state->other, &state->chosen) < 0)
+        state->chosen = state->other;
+    return state->offered > 0;
+}
+
+uint64_t pick_floor(const struct pick_state *state)
+{
+    uint64_t others = state->chosen.turn > state->least ? state->least : state->second;
+
+    if (others == UINT64_MAX || others < state->step_max)
+        return 0;
+    return others - state->step_max;
+}
+
+uint32_t pick_ramped(uint32_t weight, uint64_t elapsed_ms, uint64_t ramp_ms)
+{
+    uint64_t ramped;
+
+    if (elapsed_ms >= ramp_ms)
+        return weight;
+    ramped = (uint64_t)weight * (ramp_ms + 9 * elapsed_ms) / (10 * ramp_ms);
+    return ramped > 0 ? (uint32_t)ramped : 1;
+}

@@ -1,0 +1,45 @@
+#ifndef LB_PICK_H
+#define LB_PICK_H
+#include "common/addr.h"
+#include "common/config.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+/*
+ * The algorithms: which of the offered candidates is it? Pure; lb/pool.c offers
+ * them one after the other and acts on the result.
+ */
+#define PICK_WEIGHT_UNIT 256u           /* a configured weight of 1; a ramp gives fractions of it */
+
+struct pick_standing {
+    size_t index;
+    uint32_t weight;                    /* in PICK_WEIGHT_UNITs; > 0 */
+    uint32_t outstanding;
+    uint64_t turn;
+    uint64_t key;                       /* of its id: ALGORITHM_SOURCE_HASH */
+    bool full;                          /* counts for turns, but can not be chosen */
+};
+
+struct pick_state {
+    enum algorithm algorithm;
+    const struct addr *client;
+    uint64_t *random;
+    unsigned offered;                   /* that can be chosen */
+    bool seen_full;
+    struct pick_standing chosen, other; /* other: the second of ALGORITHM_RANDOM_TWO */
+    double score;                       /* ALGORITHM_SOURCE_HASH: the best so far */
+    uint64_t least, second;             /* the two smallest turns offered */
+    uint64_t step_max;
+};
+
+void pick_begin(struct pick_state *state, enum algorithm algorithm, const struct addr *client, uint64_t *random);
+void pick_offer(struct pick_state *state, const struct pick_standing *standing);
+bool pick_end(struct pick_state *state);        /* true: state->chosen is it */
+
+/* By how much a pick moves a turn on. */
+uint64_t pick_step(uint32_t weight);
+/* The turn from which the chosen one counts at least: one that was away is not owed what it missed. */
+uint64_t pick_floor(const struct pick_state *state);
+/* Slow start: the weight after this time in service; it grows evenly from a tenth to the whole. Never 0. */
+uint32_t pick_ramped(uint32_t weight, uint64_t elapsed_ms, uint64_t ramp_ms);
+#endif

@@ -1,0 +1,38 @@
+#ifndef LB_SURGE_H
+#define LB_SURGE_H
+#include "common/list.h"
+#include <stdatomic.h>
+#include <pthread.h>
+#include <stdbool.h>
+/*
+ * The surge queue of one balancer node, over all workers: who waits until an
+ * instance may take more work, oldest first. Bounded. Any thread; a place is
+ * embedded in who waits, and leaves before it is freed.
+ */
+struct ring;
+
+struct surge {
+    pthread_mutex_t lock;
+    struct list places;             /* oldest first */
+    atomic_uint waiting;
+};
+
+struct surge_place {
+    struct list link;
+    struct ring *ring;              /* woken when it is this place's turn */
+    bool called;                    /* its turn has come; under the lock */
+};
+
+void surge_init(struct surge *surge);
+void surge_fini(struct surge *surge);
+static inline bool surge_any(const struct surge *surge)
+{
+    return atomic_load_explicit(&surge->waiting, memory_order_acquire) > 0;
+}
+
+/* false: it is full, and nothing was changed. */
+bool surge_enter(struct surge *surge, struct surge_place *place, struct ring *ring, unsigned max);
+void surge_leave(struct surge *surge, struct surge_place *place);      /* passes a call on that it has not used */
+bool surge_called(struct surge *surge, struct surge_place *place);     /* and takes the call */
+void surge_call(struct surge *surge);                                  /* an instance may take more: calls the oldest that is not called yet */
+#endif
