@@ -108,8 +108,8 @@ static int open_listener(const struct config *config, const struct request *requ
 
 static bool socket_is_served(const struct sockaddr_un *at)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool served = fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 || errno == EAGAIN);   /* EAGAIN: its backlog is full */
 
     if (fd >= 0)
         close(fd);
