@@ -2,7 +2,8 @@
  * The lines of a head. Read strictly from left to right, each byte judged by
  * those before it alone: that is why a verdict cannot depend on where the
  * bytes were cut. What targets and fields mean is in http1_target.c and
- * http1_fields.c.
+ * http1_fields.c. A line of a request that this grammar refuses may yet be
+ * repaired: then it is taken to its end first, and http1_desync.c tells.
  */
 #include "common/http1.h"
 #include "common/http1_bytes.h"
@@ -97,6 +98,17 @@ static struct span take_run(struct cursor *c, unsigned kind)
     return (struct span){ from, (size_t)(at - from) };
 }
 
+/* The rest of the line that began at `from`; its bytes are judged later, but CR, LF and NUL are its end or wrong. */
+static int take_rest(struct cursor *c, const char *from, struct span *line)
+{
+    const char *at = c->at;
+    while (at < c->stop && *at != '\r' && *at != '\n' && *at != '\0')
+        at++;
+    c->at = at;
+    *line = (struct span){ from, (size_t)(at - from) };
+    return take_line_end(c, HTTP1_BAD_FIELD);
+}
+
 /* Whether eight bytes hold no control byte: none below 0x20, none 0x7f. */
 static bool eight_plain(const char *at)
 {
@@ -173,7 +185,7 @@ static int take_target(struct cursor *c, struct http1_head *head)
     return TAKEN;
 }
 
-/* HTTP/1.2 to 1.9 would be answered as 1.1 (RFC 9110 2.5). */
+/* HTTP/1.2 to 1.9 are answered as 1.1 (RFC 9110 2.5). */
 static int take_version(struct cursor *c, struct http1_head *head)
 {
     static const char start[] = "HTTP/1.";
@@ -188,6 +200,35 @@ static int take_version(struct cursor *c, struct http1_head *head)
     return TAKEN;
 }
 
+static int take_target_and_version(struct cursor *c, struct http1_head *head)
+{
+    int r;
+    if ((r = take_target(c, head)) <= 0 || (r = take_version(c, head)) <= 0)
+        return r;
+    r = take_line_end(c, HTTP1_BAD_VERSION);
+    if (r > 0 && c->at[-3] > '1')       /* the digit before CRLF */
+        http1_note(head, DESYNC_NON_COMPLIANT_VERSION);
+    return r;
+}
+
+/* What is no version may be a word of a target with spaces; of what no target holds, only control bytes can be made good. */
+static bool line_is_repairable(const struct cursor *c, const struct http1_head *head, int r)
+{
+    if (r == -HTTP1_BAD_TARGET)
+        return head->target.len > 0 && byte_is_control(*c->at);
+    return r == -HTTP1_BAD_VERSION;
+}
+
+static int repair_request_line(struct cursor *c, struct http1_head *head, const char *from)
+{
+    struct span rest;
+    int r = take_rest(c, from, &rest);
+    if (r <= 0)
+        return r;
+    r = http1_request_line_repair(head, rest);
+    return r < 0 ? r : TAKEN;
+}
+
 /* One empty line before a request is what old clients send after a POST's body. */
 static int skip_empty_line(struct cursor *c)
 {
@@ -198,15 +239,19 @@ static int skip_empty_line(struct cursor *c)
 
 static int take_request_line(struct cursor *c, struct http1_head *head, const struct http1_limits *limits)
 {
+    const char *from;
     int r;
     line_begin(c, limits->line_max, HTTP1_LINE_TOO_LONG);
     r = skip_empty_line(c);
     if (r <= 0)
         return r;
     line_begin(c, limits->line_max, HTTP1_LINE_TOO_LONG);
-    if ((r = take_method(c, head)) <= 0 || (r = take_target(c, head)) <= 0 || (r = take_version(c, head)) <= 0)
+    r = take_method(c, head);
+    if (r <= 0)
         return r;
-    return take_line_end(c, HTTP1_BAD_VERSION);
+    from = c->at;
+    r = take_target_and_version(c, head);
+    return r < 0 && line_is_repairable(c, head, r) ? repair_request_line(c, head, from) : r;
 }
 
 static int take_status(struct cursor *c, struct http1_head *head)
@@ -247,8 +292,6 @@ static int take_status_line(struct cursor *c, struct http1_head *head, const str
 static int take_field(struct cursor *c, struct http1_field *field)
 {
     int r;
-    if (c->at < c->stop && byte_is_blank(*c->at))
-        return -HTTP1_FOLDED_FIELD;
     field->name = take_run(c, BYTE_TCHAR);
     if (field->name.len == 0)
         return unexpected(c, HTTP1_BAD_FIELD);
@@ -270,31 +313,92 @@ static void field_begin(struct cursor *c, size_t used, const struct http1_limits
         line_begin(c, limits->field_max, HTTP1_FIELD_TOO_LONG);
 }
 
+/* A line that is no field is dropped, unless it is one that matters. `from`: where it began; the cursor is where it broke. */
+static int drop_line(struct cursor *c, struct http1_head *head, struct http1_seen *seen, const char *from)
+{
+    struct span line, name = head->fields[head->field_count].name;
+    int r;
+    if (name.len > 0 && from + name.len < c->at) {      /* the value broke */
+        enum http1_field_id id = http1_field_id(name);
+        if (http1_field_is_vital(id))
+            return http1_field_refuse(head, id);
+    }
+    r = take_rest(c, from, &line);
+    if (r <= 0)
+        return r;
+    http1_note(head, http1_line_desync(line));
+    seen->kept = false;
+    return TAKEN;
+}
+
+static int take_field_line(struct cursor *c, struct http1_head *head, struct http1_seen *seen)
+{
+    struct http1_field *field = &head->fields[head->field_count];
+    const char *from = c->at;
+    int r = take_field(c, field);
+    if (r == -HTTP1_BAD_FIELD && seen->request)
+        return drop_line(c, head, seen, from);
+    if (r <= 0)
+        return r;
+    field->id = http1_field_id(field->name);
+    r = http1_field_judge(head, seen, field);
+    if (r < 0)
+        return r;
+    seen->kept = r == FIELD_KEPT;
+    head->field_count += seen->kept;
+    return TAKEN;
+}
+
+/*
+ * A line that goes on with the one before it (RFC 9112 5.2), kept or not: one before the first field goes on with none
+ * (2.2). A byte that no value has spoils the field as a whole.
+ */
+static int take_fold(struct cursor *c, struct http1_head *head, struct http1_seen *seen)
+{
+    struct http1_field *field = seen->kept ? &head->fields[head->field_count - 1] : NULL;
+    const char *from = c->at, *plain;
+    struct span value, line;
+    int r;
+    http1_note(head, DESYNC_MULTILINE_HEADER);
+    if (!seen->request || (field != NULL && http1_field_is_vital(field->id)))
+        return -HTTP1_FOLDED_FIELD;
+    value = take_value(c);
+    plain = c->at;
+    r = take_rest(c, from, &line);
+    if (r <= 0 || field == NULL)
+        return r;
+    if (plain == line.ptr + line.len) {
+        r = http1_value_join(head, &field->value, value);
+        return r < 0 ? r : TAKEN;
+    }
+    http1_note(head, DESYNC_NON_COMPLIANT_HEADER);
+    head->field_count--;
+    seen->kept = false;
+    return TAKEN;
+}
+
 static int take_fields(struct cursor *c, struct http1_head *head, struct http1_seen *seen,
                        const struct http1_limits *limits)
 {
     const char *first = c->at;
     int r;
-    for (head->field_count = 0;; head->field_count++) {
-        struct http1_field *field = &head->fields[head->field_count];
+    for (;;) {
+        bool fold;
         if (c->at == c->end)
             return MORE;
         if (*c->at == '\r')
             return take_line_end(c, HTTP1_BAD_FIELD);
-        if (head->field_count == limits->count_max)
+        fold = byte_is_blank(*c->at);
+        if (!fold && seen->lines++ == limits->count_max)
             return -HTTP1_TOO_MANY_FIELDS;
         field_begin(c, (size_t)(c->at - first), limits);
-        r = take_field(c, field);
+        r = fold ? take_fold(c, head, seen) : take_field_line(c, head, seen);
         if (r <= 0)
-            return r;
-        field->id = http1_field_id(field->name);
-        r = http1_field_judge(head, seen, field);
-        if (r < 0)
             return r;
     }
 }
 
-/* All but the fields: 10 KiB that nobody reads beyond field_count. */
+/* All but what nobody reads beyond its length: fields, repaired bytes. */
 static void head_clear(struct http1_head *head)
 {
     head->method = METHOD_OTHER;
@@ -302,8 +406,38 @@ static void head_clear(struct http1_head *head)
     head->status = 0;
     head->framing = BODY_NONE;
     head->content_length = 0;
-    head->has_content_length = head->keep_alive = head->expect_continue = false;
-    head->field_count = 0;
+    head->has_content_length = head->keep_alive = head->expect_continue = head->close_after = false;
+    head->desync_class = HTTP1_COMPLIANT;
+    head->desync_reason = DESYNC_NONE;
+    head->field_count = head->repaired_len = 0;
+}
+
+/* What counts as a desync of what the grammar refuses, if anything does, and was not noted on the spot. */
+static void note_refused(struct http1_head *head, const struct http1_seen *seen, const struct cursor *c, int reason)
+{
+    if (reason == -HTTP1_BAD_METHOD) {
+        http1_note(head, head->method_text.len > 0 && *c->at == '\r' ? DESYNC_MISSING_URI : DESYNC_BAD_METHOD);
+    } else if (reason == -HTTP1_BAD_TARGET && head->target.len == 0 && (*c->at == ' ' || *c->at == '\r')) {
+        http1_note(head, DESYNC_MISSING_URI);
+    } else if (reason == -HTTP1_BAD_LINE_END) {
+        enum http1_desync bad = head->target.len == 0 ? DESYNC_BAD_METHOD : DESYNC_BAD_URI;
+        if (seen->start_line)
+            bad = DESYNC_BAD_HEADER;
+        http1_note(head, *c->at == '\n' ? DESYNC_NON_CRLF : bad);
+    }
+}
+
+static int take_request(struct cursor *c, struct http1_head *head, struct http1_seen *seen, const struct http1_limits *limits)
+{
+    int r = take_request_line(c, head, limits);
+    if (r <= 0)
+        return r;
+    seen->start_line = true;
+    r = take_fields(c, head, seen, limits);
+    if (r <= 0)
+        return r;
+    r = http1_request_finish(head, seen, limits->mode);
+    return r < 0 ? r : TAKEN;
 }
 
 int http1_parse_request(struct http1_head *head, const char *bytes, size_t len, const struct http1_limits *limits)
@@ -314,10 +448,10 @@ int http1_parse_request(struct http1_head *head, const char *bytes, size_t len, 
     assert(limits->count_max <= HTTP1_FIELDS_MAX);
     assert(limits->line_max + limits->head_max < INT_MAX / 2);
     head_clear(head);
-    if ((r = take_request_line(&c, head, limits)) <= 0 || (r = take_fields(&c, head, &seen, limits)) <= 0)
-        return r;
-    r = http1_request_finish(head, &seen);
-    return r < 0 ? r : (int)(c.at - bytes);
+    r = take_request(&c, head, &seen, limits);
+    if (r < 0)
+        note_refused(head, &seen, &c, r);
+    return r <= 0 ? r : (int)(c.at - bytes);
 }
 
 int http1_parse_response(struct http1_head *head, const char *bytes, size_t len, const struct http1_limits *limits,

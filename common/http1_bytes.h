@@ -21,6 +21,11 @@ static inline bool byte_is_blank(char byte)
     return byte == ' ' || byte == '\t';
 }
 
+static inline bool byte_is_control(char byte)
+{
+    return (unsigned char)byte < 0x20 || byte == 0x7f;
+}
+
 /* -1: no hex digit. */
 static inline int byte_hex(char byte)
 {

@@ -49,25 +49,60 @@ enum http1_field_id http1_field_id(struct span name)
     return (enum http1_field_id)k->id;
 }
 
-/* Whether name's letters and digits spell `plain`: what a lax reader behind us might take for the real one. */
-static bool spells(struct span name, struct span plain)
+bool http1_field_is_vital(enum http1_field_id id)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < name.len; i++) {
-        if (!byte_is(name.ptr[i], BYTE_ALNUM))
-            continue;
-        if (n == plain.len || (name.ptr[i] | 0x20) != plain.ptr[n])
-            return false;
-        n++;
-    }
-    return n == plain.len;
+    return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING || id == FIELD_EXPECT;
 }
 
-static int judge_other(struct span name)
+int http1_field_refuse(struct http1_head *head, enum http1_field_id id)
 {
-    if (spells(name, SPAN("contentlength")) || spells(name, SPAN("transferencoding")))
+    switch (id) {
+    case FIELD_CONTENT_LENGTH:
+        http1_note(head, DESYNC_BAD_LENGTH);
+        return -HTTP1_BAD_CONTENT_LENGTH;
+    case FIELD_TRANSFER_ENCODING:
+        http1_note(head, DESYNC_BAD_CODING);
+        return -HTTP1_BAD_TRANSFER_ENCODING;
+    case FIELD_HOST:
+        return -HTTP1_BAD_HOST;
+    case FIELD_EXPECT:
+        return -HTTP1_BAD_EXPECT;
+    case FIELD_OTHER: case FIELD_CONNECTION: case FIELD_UPGRADE: case FIELD_TE: case FIELD_TRAILER: case FIELD_KEEP_ALIVE:
+    case FIELD_PROXY_CONNECTION: case FIELD_PROXY_AUTHENTICATE: case FIELD_PROXY_AUTHORIZATION:
+    case FIELD_X_FORWARDED_FOR: case FIELD_X_FORWARDED_PROTO: case FIELD_X_FORWARDED_PORT:
+    case FIELD_COOKIE: case FIELD_SET_COOKIE: case FIELD_USER_AGENT:
+        break;
+    }
+    return -HTTP1_BAD_FIELD;
+}
+
+static int judge_other(struct http1_head *head, const struct http1_seen *seen, struct span name)
+{
+    if (!http1_name_suspicious(name))
+        return FIELD_KEPT;
+    if (!seen->request)
         return -HTTP1_BAD_FIELD;
-    return 0;
+    http1_note(head, DESYNC_SUSPICIOUS_HEADER);
+    return FIELD_DROPPED;
+}
+
+/* The next element, trimmed, possibly empty (RFC 9110 5.6.1); false after the last. list->ptr NULL: none is left. */
+static bool list_next(struct span *list, struct span *element)
+{
+    const char *comma;
+    if (list->ptr == NULL)
+        return false;
+    comma = memchr(list->ptr, ',', list->len);
+    *element = (struct span){ list->ptr, comma == NULL ? list->len : (size_t)(comma - list->ptr) };
+    if (comma == NULL)
+        *list = (struct span){ NULL, 0 };
+    else
+        *list = (struct span){ comma + 1, list->len - element->len - 1 };
+    for (; element->len > 0 && byte_is_blank(element->ptr[0]); element->ptr++)
+        element->len--;
+    while (element->len > 0 && byte_is_blank(element->ptr[element->len - 1]))
+        element->len--;
+    return true;
 }
 
 static int judge_host(struct http1_head *head, struct http1_seen *seen, struct span value)
@@ -97,27 +132,53 @@ static bool length_parse(struct span value, uint64_t *ret)
 }
 
 /* Legal when repeated with the same number (RFC 9110 8.6), but then somebody on the way did not understand it. */
-static int judge_content_length(struct http1_head *head, struct span value)
+static int judge_content_length(struct http1_head *head, const struct http1_seen *seen, struct span value)
 {
     uint64_t length;
     if (!length_parse(value, &length))
-        return -HTTP1_BAD_CONTENT_LENGTH;
-    if (head->has_content_length || head->framing == BODY_CHUNKED)
+        return http1_field_refuse(head, FIELD_CONTENT_LENGTH);
+    if (!seen->request && (head->has_content_length || head->framing == BODY_CHUNKED))
         return -HTTP1_AMBIGUOUS_LENGTH;
+    if (head->has_content_length) {
+        http1_note(head, length == head->content_length ? DESYNC_DUPLICATE_LENGTH : DESYNC_MULTIPLE_LENGTH);
+        return length == head->content_length ? FIELD_DROPPED : -HTTP1_AMBIGUOUS_LENGTH;
+    }
     head->content_length = length;
     head->has_content_length = true;
-    return 0;
+    return FIELD_KEPT;
+}
+
+/* Twice in a row, counting what came before this list. */
+static bool chunked_twice(const struct http1_head *head, struct span list)
+{
+    bool before = head->framing == BODY_CHUNKED;
+    struct span coding;
+    while (list_next(&list, &coding)) {
+        bool chunked = span_equal_nocase(coding, SPAN("chunked"));
+        if (before && chunked)
+            return true;
+        before = chunked;
+    }
+    return false;
 }
 
 /* RFC 9112 6.1: in HTTP/1.0 it may come from somebody who did not understand it. */
-static int judge_transfer_encoding(struct http1_head *head, struct span value)
+static int judge_transfer_encoding(struct http1_head *head, const struct http1_seen *seen, struct span value)
 {
-    if (head->minor == 0 || head->framing == BODY_CHUNKED || !span_equal_nocase(value, SPAN("chunked")))
+    if (chunked_twice(head, value)) {
+        http1_note(head, DESYNC_MULTIPLE_CHUNKED);
         return -HTTP1_BAD_TRANSFER_ENCODING;
-    if (head->has_content_length)
+    }
+    if (head->framing == BODY_CHUNKED || !span_equal_nocase(value, SPAN("chunked")))
+        return http1_field_refuse(head, FIELD_TRANSFER_ENCODING);
+    if (head->minor == 0) {
+        http1_note(head, DESYNC_UNDEFINED_CODING);
+        return -HTTP1_BAD_TRANSFER_ENCODING;
+    }
+    if (!seen->request && head->has_content_length)
         return -HTTP1_AMBIGUOUS_LENGTH;
     head->framing = BODY_CHUNKED;
-    return 0;
+    return FIELD_KEPT;
 }
 
 /* RFC 9110 10.1.1: ignored in HTTP/1.0. */
@@ -138,16 +199,16 @@ int http1_field_judge(struct http1_head *head, struct http1_seen *seen, const st
     case FIELD_HOST:
         return judge_host(head, seen, field->value);
     case FIELD_CONTENT_LENGTH:
-        return judge_content_length(head, field->value);
+        return judge_content_length(head, seen, field->value);
     case FIELD_TRANSFER_ENCODING:
-        return judge_transfer_encoding(head, field->value);
+        return judge_transfer_encoding(head, seen, field->value);
     case FIELD_EXPECT:
         return judge_expect(head, seen, field->value);
     case FIELD_CONNECTION:
         seen->connection = true;
         return 0;
     case FIELD_OTHER:
-        return judge_other(field->name);
+        return judge_other(head, seen, field->name);
     case FIELD_UPGRADE: case FIELD_TE: case FIELD_TRAILER: case FIELD_KEEP_ALIVE:
     case FIELD_PROXY_CONNECTION: case FIELD_PROXY_AUTHENTICATE: case FIELD_PROXY_AUTHORIZATION:
     case FIELD_X_FORWARDED_FOR: case FIELD_X_FORWARDED_PROTO: case FIELD_X_FORWARDED_PORT:
@@ -155,25 +216,6 @@ int http1_field_judge(struct http1_head *head, struct http1_seen *seen, const st
         return 0;
     }
     return 0;
-}
-
-/* The next element, trimmed, possibly empty (RFC 9110 5.6.1); false after the last. list->ptr NULL: none is left. */
-static bool list_next(struct span *list, struct span *element)
-{
-    const char *comma;
-    if (list->ptr == NULL)
-        return false;
-    comma = memchr(list->ptr, ',', list->len);
-    *element = (struct span){ list->ptr, comma == NULL ? list->len : (size_t)(comma - list->ptr) };
-    if (comma == NULL)
-        *list = (struct span){ NULL, 0 };
-    else
-        *list = (struct span){ comma + 1, list->len - element->len - 1 };
-    for (; element->len > 0 && byte_is_blank(element->ptr[0]); element->ptr++)
-        element->len--;
-    while (element->len > 0 && byte_is_blank(element->ptr[element->len - 1]))
-        element->len--;
-    return true;
 }
 
 bool http1_list_has(struct span list, struct span token)
@@ -189,8 +231,7 @@ bool http1_list_has(struct span list, struct span token)
 static bool field_is_protected(const struct http1_field *field)
 {
     static const struct span forwarded = { "x-forwarded-", 12 };
-    if (field->id == FIELD_HOST || field->id == FIELD_CONTENT_LENGTH || field->id == FIELD_TRANSFER_ENCODING ||
-        field->id == FIELD_EXPECT)
+    if (http1_field_is_vital(field->id))
         return true;
     return field->name.len >= forwarded.len && strncasecmp(field->name.ptr, forwarded.ptr, forwarded.len) == 0;
 }
@@ -239,13 +280,43 @@ static int connection_finish(struct http1_head *head, const struct http1_seen *s
     return 0;
 }
 
-int http1_request_finish(struct http1_head *head, const struct http1_seen *seen)
+static void drop_length(struct http1_head *head)
 {
+    size_t kept = 0;
+    for (size_t i = 0; i < head->field_count; i++)
+        if (head->fields[i].id != FIELD_CONTENT_LENGTH)
+            head->fields[kept++] = head->fields[i];
+    head->field_count = kept;
+    head->has_content_length = false;
+    head->content_length = 0;
+}
+
+/* RFC 9112 6.3: Transfer-Encoding wins. A GET's or HEAD's body is framed well, but some do not look for one (RFC 9110 9.3.1). */
+static void request_framing_finish(struct http1_head *head)
+{
+    bool bodiless = head->method == METHOD_GET || head->method == METHOD_HEAD;
+    if (head->framing == BODY_CHUNKED) {
+        if (head->has_content_length) {
+            http1_note(head, DESYNC_BOTH_TE_CL);
+            drop_length(head);
+        }
+        if (bodiless)
+            http1_note(head, DESYNC_UNDEFINED_CODING);
+    } else if (head->has_content_length) {
+        head->framing = BODY_LENGTH;
+        if (bodiless)
+            http1_note(head, head->content_length == 0 ? DESYNC_GET_HEAD_ZERO_LENGTH : DESYNC_UNDEFINED_LENGTH);
+    }
+}
+
+int http1_request_finish(struct http1_head *head, const struct http1_seen *seen, enum http1_mode mode)
+{
+    int r;
+    request_framing_finish(head);
     if (head->minor == 1 && !seen->host)
         return -HTTP1_BAD_HOST;
-    if (head->has_content_length)
-        head->framing = BODY_LENGTH;
-    return connection_finish(head, seen);
+    r = connection_finish(head, seen);
+    return r < 0 ? r : http1_desync_judge(head, mode);
 }
 
 /* RFC 9112 6.3, rules 1 to 8 less CONNECT, which is never forwarded. */

@@ -48,7 +48,7 @@ static void add_length(struct buf *buf, uint64_t length)
 
 size_t head_request_room(const struct http1_head *head, size_t head_bytes)
 {
-    return head_bytes + head->field_count * PER_FIELD_ROOM + ADDED_ROOM;
+    return head_bytes + head->repaired_len + head->field_count * PER_FIELD_ROOM + ADDED_ROOM;
 }
 
 static void add_node(struct buf *buf, const struct addr *node, uint16_t port)

@@ -30,7 +30,7 @@ static const struct answer_row {
 
 static void test_answer(void **state)
 {
-    static const struct http1_limits limits = { 1000, 1000, 1000, 10 };
+    static const struct http1_limits limits = { 1000, 1000, 1000, 10, HTTP1_DEFENSIVE };
     static struct http1_head head;
     const struct answer_row *row = *state;
     const char *text = answer_text(row->status, row->keep_alive);

@@ -9,7 +9,7 @@
  * The bytes that the other side gets, and that it must read them as we read
  * what came. The buffer has the room that was asked for and no byte more.
  */
-static const struct http1_limits limits = { 16384, 16384, 65536, 100 };
+static const struct http1_limits limits = { 16384, 16384, 65536, 100, HTTP1_DEFENSIVE };
 
 #define XFF(client) "X-Forwarded-For: " client "\r\n"
 #define XPP "X-Forwarded-Port: 80\r\nX-Forwarded-Proto: http\r\n"
@@ -220,7 +220,7 @@ static void test_response(void **state)
 static void test_room_for_the_densest(void **state)
 {
     static const struct request_row row = { .client = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .node = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .port = 65535 };
-    static const struct http1_limits most = { 16384, 16384, 65536, HTTP1_FIELDS_MAX };
+    static const struct http1_limits most = { 16384, 16384, 65536, HTTP1_FIELDS_MAX, HTTP1_DEFENSIVE };
     const char *field = *state;
     static struct http1_head head;
     struct head_response response = { .head = &head, .keep_alive = true };
