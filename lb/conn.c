@@ -2,21 +2,22 @@
  * The spine: what a client connection does next. Every other file answers one
  * question and returns here.
  *
- *                +------------------- keep-alive ---------------------+
- *                v                                                    |
- *   accept -> READ_HEAD -> (QUEUED) -> CONNECT -> RELAY --------------+
- *                |            |         |   ^      |   |              |
+ *                +------------------------ keep-alive ---------------------------+
+ *                v                                                               |
+ *   accept -> READ_HEAD -> (QUEUED) -> CONNECT -> RELAY ----------> DELIVER -----+
+ *                |            |         |   ^      |   |              |          |
  *                |            |         |   +------+   |  another try: while no byte of an answer has come
- *                +------------+---------+--------------+--> ANSWER ---+
- *                |                                     |      |
- *                |                                     +------+--> LINGER
- *                v                                                   |
- *             CLOSING  <---- from every state -----------------------+    freed when nothing is in flight
+ *                +------------+---------+--------------+--> ANSWER ---|----------+
+ *                |                                            |       |
+ *                |                                            +-------+--> LINGER
+ *                v                                                          |
+ *             CLOSING  <---- from every state ------------------------------+    freed when nothing is in flight
  *
  *   READ_HEAD  no back            the client's next head is incomplete (HTTP)
  *   QUEUED     no back, in queue  no instance may take more work yet, or none has had its first check
  *   CONNECT    back, connecting   nothing of the request was sent on it
  *   RELAY      back               request and answer are on their way
+ *   DELIVER    no back            the answer is received whole; the last of it is on its way to the client
  *   ANSWER     no back            an answer made here is on its way
  *   LINGER     no back, FIN sent  what the client still sends is thrown away
  *   CLOSING    why is set         no new operation may start
@@ -58,7 +59,8 @@ void conn_enter(struct conn *c, enum conn_state next)
         [CONN_READ_HEAD] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
         [CONN_QUEUED] = BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
         [CONN_CONNECT] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
-        [CONN_RELAY] = BIT(CONN_READ_HEAD) | BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
+        [CONN_RELAY] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_DELIVER) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
+        [CONN_DELIVER] = BIT(CONN_READ_HEAD) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
         [CONN_ANSWER] = BIT(CONN_READ_HEAD) | BIT(CONN_LINGER) | BIT(CONN_CLOSING),
         [CONN_LINGER] = BIT(CONN_CLOSING),
         [CONN_CLOSING] = 0,
@@ -155,6 +157,7 @@ static void on_received(struct op *op, struct ring_result result)
         break;
     case CONN_QUEUED:
     case CONN_CONNECT:
+    case CONN_DELIVER:
     case CONN_ANSWER:
         if (c->front.error != 0)
             conn_close(c, CLOSE_CLIENT_FAILED, false);
@@ -175,6 +178,8 @@ static void on_sent(struct op *op, struct ring_result result)
             conn_close(c, CLOSE_CLIENT_FAILED, !c->http);
         else if (c->state == CONN_RELAY)
             conn_pump(c);
+        else if (c->state == CONN_DELIVER)
+            conn_exchange_end(c);
         else if (c->state == CONN_ANSWER)
             conn_answer_send(c);
     } else if (c->state == CONN_RELAY) {
@@ -208,6 +213,9 @@ static void conn_timed_out(struct conn *c)
             slot_hint(c->instance->slot);
             conn_fail(c, FAILED_SILENT);
         }
+        break;
+    case CONN_DELIVER:
+        conn_cut(c, CLOSE_IDLE);
         break;
     case CONN_CONNECT:
         conn_deadline(c, CONN_CONNECT_BOUND_MS);

@@ -22,7 +22,7 @@ struct pin;
 struct splicing;
 struct worker;
 
-enum conn_state { CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
+enum conn_state { CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_DELIVER, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
 #define CONN_STATES (CONN_CLOSING + 1)
 
 /* Why a connection ended: NAME, text for the log. */
@@ -85,6 +85,7 @@ struct conn {
     bool response_byte;                 /* the instance has answered something */
     bool response_begun;                /* the final head was passed on */
     bool copies;                        /* TCP: splicing was tried, or can not be had */
+    bool request_whole;                 /* DELIVER: the request was read and sent to its end */
     bool back_keep;                     /* the instance is willing to go on */
 
     uint64_t bytes_in, bytes_out;       /* payload, of all exchanges */

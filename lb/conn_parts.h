@@ -62,7 +62,8 @@ void conn_read_head(struct conn *c);
 void conn_answer(struct conn *c, int status);                   /* one made here */
 void conn_answer_send(struct conn *c);
 bool conn_read_answer(struct conn *c);      /* is the final head passed on? If not, more is needed or the exchange took another way */
-void conn_exchange_end(struct conn *c);
+void conn_deliver(struct conn *c);          /* the answer has come whole and was given to the client's side */
+void conn_exchange_end(struct conn *c);     /* and the client has it */
 void conn_cut(struct conn *c, enum close_why why);              /* in the middle of an answer */
 
 /* pump.c */

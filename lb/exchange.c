@@ -113,19 +113,29 @@ void conn_cut(struct conn *c, enum close_why why)
     conn_close(c, why, c->minor == 0 && (framing == BODY_CHUNKED || framing == BODY_UNTIL_CLOSE));
 }
 
-void conn_exchange_end(struct conn *c)
+/* The instance has done its work, whatever the client still has to take of it: its use ends before the last piece leaves, so that who has
+ * read all of an answer finds the instance free. */
+void conn_deliver(struct conn *c)
 {
     const struct config_attributes *attributes = conn_attributes(c);
-    bool whole = c->request.ended && !side_sending(&c->back->side) && c->request.body.done;
 
+    c->request_whole = c->request.ended && !side_sending(&c->back->side) && c->request.body.done;
     c->bytes_in += c->request.bytes;
     c->bytes_out += c->response.bytes;
-    if (whole && c->back_keep)
+    if (c->request_whole && c->back_keep)
         back_keep(&c->back, attributes->backend_idle_timeout_ms, attributes->backend_idle_max);
     conn_back_drop(c, false);
-    if (whole && c->keep_alive && c->worker->state == WORKER_RUNS)
+    conn_enter(c, CONN_DELIVER);
+    conn_deadline(c, attributes->idle_timeout_ms);
+    if (!side_sending(&c->front))
+        conn_exchange_end(c);
+}
+
+void conn_exchange_end(struct conn *c)
+{
+    if (c->request_whole && c->keep_alive && c->worker->state == WORKER_RUNS)
         next_request(c);
-    else if (whole && c->front.inbox == NULL && !conn_bytes_waiting(c))
+    else if (c->request_whole && c->front.inbox == NULL && !conn_bytes_waiting(c))
         conn_close(c, CLOSE_DONE, false);
     else
         conn_linger(c, CLOSE_DONE);

@@ -72,33 +72,20 @@ static bool pump_request(struct conn *c)
     return false;
 }
 
-/* Instance to client. */
-static void pump_response(struct conn *c)
+static void stream_ended(struct conn *c)
 {
-    switch (flow_pump(conn_ring(c), &c->response)) {
-    case FLOW_WAITS:
+    side_shut(&c->front);
+    if (c->request.ended && !side_sending(&c->back->side)) {
+        c->bytes_in = c->request.bytes;
+        c->bytes_out = c->response.bytes;
+        conn_close(c, CLOSE_DONE, false);
+    } else {
         conn_relay_deadline(c);
-        return;
-    case FLOW_ENDED:
-        if (c->http) {
-            conn_exchange_end(c);
-            return;
-        }
-        side_shut(&c->front);
-        if (c->request.ended && !side_sending(&c->back->side)) {
-            c->bytes_in = c->request.bytes;
-            c->bytes_out = c->response.bytes;
-            conn_close(c, CLOSE_DONE, false);
-        } else {
-            conn_relay_deadline(c);
-        }
-        return;
-    case FLOW_BAD:
-        break;
-    case FLOW_CUT:
-        conn_suspect(c);
-        break;
     }
+}
+
+static void response_broken(struct conn *c)
+{
     if (c->http && !c->response.head_sent) {
         c->response_begun = false;      /* the client has seen nothing of it */
         conn_fail(c, FAILED_MALFORMED);
@@ -107,6 +94,23 @@ static void pump_response(struct conn *c)
     } else {
         conn_close(c, CLOSE_INSTANCE_FAILED, c->back->side.error == -ECONNRESET);
     }
+}
+
+/* Instance to client. */
+static void pump_response(struct conn *c)
+{
+    enum flow_step step = flow_pump(conn_ring(c), &c->response);
+
+    if (step == FLOW_CUT)
+        conn_suspect(c);
+    if (step == FLOW_BAD || step == FLOW_CUT)
+        response_broken(c);
+    else if (c->http && c->response.ended)
+        conn_deliver(c);
+    else if (step == FLOW_ENDED)
+        stream_ended(c);
+    else
+        conn_relay_deadline(c);
 }
 
 static void streams_pump(struct conn *c)

@@ -72,6 +72,20 @@ def test_register_and_deregister(trio, fresh):
             halb.wait_in_service({balancer.name: 3})
 
 
+def test_register_and_deregister_without_draining(place):
+    """Without draining too: GETs that are cut off go to another instance."""
+    webs = [place.instance().serve() for _ in range(2)]
+    balancer = place.balancer(webs, connection_draining={"enabled": False})
+    halb = place.start()
+    with Load(balancer) as load:
+        for number in range(10):
+            name = webs[number % 2].id
+            assert halb.ctl("deregister", balancer.name, name).returncode == 0
+            load.more()
+            assert halb.ctl("register", balancer.name, name).returncode == 0
+            halb.wait_in_service({balancer.name: 2})
+
+
 def test_overrides(trio):
     """The operator takes instances out and puts them back under load: no request fails."""
     balancer, webs, halb = trio
