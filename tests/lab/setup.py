@@ -87,12 +87,8 @@ class Setup:
             process = halb.Halb(tier, node, self.folder / node.name, self.network)
             self.balancers[tier.name].append(process)
             process.start()
-        self.wait_all_in_service(tier)
-
-    def wait_all_in_service(self, *tiers):
-        for tier in tiers or self.plan.tiers:
-            for process in self.balancers[tier.name]:
-                wait_for(f"{process.name} to report all instances in service", process.all_in_service)
+        for process in self.balancers[tier.name]:
+            wait_for(f"{process.name} to report all instances in service", process.all_in_service)
 
     def as_user(self):
         """Sockets made inside belong to a user: anyone out there."""
