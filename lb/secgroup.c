@@ -274,7 +274,7 @@ static void print_head(FILE *to, const char *group)
           "\t\ttype filter hook input priority filter; policy drop;\n"
           "\t\tiifname \"lo\" accept\n"
           "\t\tct state established,related accept\n"
-          "\t\tmeta l4proto { icmp, ipv6-icmp } accept\n", to);
+          "\t\tmeta l4proto { icmp, icmpv6 } accept\n", to);
 }
 
 int secgroup_print_nft(const struct config *config, const char *group, FILE *to)

@@ -220,7 +220,7 @@ static const struct run_row {
     { "a group of a file, without a process", "-c configs/ha-waf/ha-lbint.conf security-group secg-lbint --nft", 0,
       "# security group secg-lbint\ntable inet halb\ndelete table inet halb\ntable inet halb {\n\tchain input {\n"
       "\t\ttype filter hook input priority filter; policy drop;\n\t\tiifname \"lo\" accept\n"
-      "\t\tct state established,related accept\n\t\tmeta l4proto { icmp, ipv6-icmp } accept\n"
+      "\t\tct state established,related accept\n\t\tmeta l4proto { icmp, icmpv6 } accept\n"
       "\t\t# tcp 80 from secg-utm\n\t\tip saddr { 10.0.10.100, 10.0.11.100 } tcp dport 80 accept\n\t}\n}\n", "" },
     { "a group that the file does not have", "-c configs/ha-waf/ha-lbint.conf security-group secg-x --nft", 1, "",
       "halbctl: security-group: there is no security group named secg-x in configs/ha-waf/ha-lbint.conf\n" },

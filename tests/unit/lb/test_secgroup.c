@@ -212,7 +212,7 @@ static char *print_group(const struct config *config, const char *group, int exp
     "\t\ttype filter hook input priority filter; policy drop;\n"     \
     "\t\tiifname \"lo\" accept\n"                                    \
     "\t\tct state established,related accept\n"                      \
-    "\t\tmeta l4proto { icmp, ipv6-icmp } accept\n"
+    "\t\tmeta l4proto { icmp, icmpv6 } accept\n"
 #define NFT_TAIL "\t}\n}\n"
 
 static const struct nft_row {
