@@ -169,6 +169,6 @@ def test_started_without_root(open_place):
     for path in (open_place.folder, open_place.folder / "state"):
         os.chown(path, ORDINARY, ORDINARY)
     balancer = open_place.balancer([open_place.instance().serve()])
-    halb = open_place.start(user=ORDINARY, group=ORDINARY, extra_groups=[])
+    halb = open_place.start(copied=True, user=ORDINARY, group=ORDINARY, extra_groups=[])
     assert balancer.ask(get()).status == 200
     assert halb.children() == []

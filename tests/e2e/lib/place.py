@@ -1,4 +1,5 @@
 """Everything that one test needs: addresses, instances, balancers, groups, files, and the halb that serves them."""
+import shutil
 import os
 import pathlib
 
@@ -99,13 +100,14 @@ class Place:
         path.write_text(self.text())
         return path
 
-    def start(self, *args, ready=True, before=(), **popen):
+    def start(self, *args, ready=True, before=(), copied=False, **popen):
         """
         Starts halb. ready: wait until every instance is in service (True), until the control socket answers (None), or
-        not at all (False). before: a command that runs halb.
+        not at all (False). before: a command that runs halb. copied: from our folder, for users who can not reach the build's.
         """
         path = self.write()
-        command = [*before, program("halb"), "-c", str(path), *args]
+        binary = shutil.copy(program("halb"), self.folder) if copied else program("halb")
+        command = [*before, binary, "-c", str(path), *args]
         halb = Halb(command, self.process["admin_socket"], self.folder / "halb.log", **popen)
         self.started.append(halb)
         if ready:
