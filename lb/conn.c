@@ -113,6 +113,7 @@ void conn_settle(struct conn *c)
     conn_log(c);
     side_close(conn_ring(c), &c->front, c->reset);
     buf_unref(&c->in_head);
+    buf_unref(&c->answer_buf);
     if (c->pin != NULL)
         pin_put(&c->pin);
     list_remove(&c->link);

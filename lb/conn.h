@@ -75,7 +75,8 @@ struct conn {
     struct tried tried;
     unsigned tries;                     /* further ones after the first */
     enum failure failure;
-    const char *answer;                 /* ANSWER: made here, still to be sent */
+    const char *answer;                 /* ANSWER: made here, still to be sent; */
+    struct buf *answer_buf;             /* with a body of the operator's: this instead */
     enum http1_method method;
     uint8_t minor;                      /* the client's HTTP/1.minor */
     uint8_t interim;                    /* 1xx answers passed on */
@@ -86,6 +87,7 @@ struct conn {
     bool response_begun;                /* the final head was passed on */
     bool copies;                        /* TCP: splicing was tried, or can not be had */
     bool request_whole;                 /* DELIVER: the request was read and sent to its end */
+    bool close_both;                    /* the request is ambiguous: both sides end with its answer */
     bool back_keep;                     /* the instance is willing to go on */
 
     uint64_t bytes_in, bytes_out;       /* payload, of all exchanges */

@@ -49,6 +49,9 @@ void conn_answer_send(struct conn *c)
         return;
     if (c->front.error != 0 || c->front.send_error != 0) {
         conn_close(c, CLOSE_CLIENT_FAILED, false);
+    } else if (c->answer_buf != NULL) {
+        side_send_buf(conn_ring(c), &c->front, c->answer_buf, false);
+        buf_unref(&c->answer_buf);
     } else if (text != NULL) {
         c->answer = NULL;
         side_send_text(conn_ring(c), &c->front, text);
@@ -92,6 +95,21 @@ static void count_answer(struct conn *c, int status)
             worker_count(c->worker, counters[i].counter);
 }
 
+/* ELB's empty answer, or the operator's own body for this status. */
+static void answer_choose(struct conn *c, int status)
+{
+    const struct config_attributes *attributes = conn_attributes(c);
+
+    for (size_t i = 0; i < attributes->error_response_count; i++) {
+        const struct config_error_response *own = &attributes->error_responses[i];
+        struct answer_body body = { own->content_type, own->bytes, own->len };
+        if (own->status == (unsigned)status)
+            c->answer_buf = answer_with_body(status, c->keep_alive, c->method == METHOD_HEAD, &body);
+    }
+    if (c->answer_buf == NULL)
+        c->answer = answer_text(status, c->keep_alive);
+}
+
 void conn_answer(struct conn *c, int status)
 {
     count_answer(c, status);
@@ -99,7 +117,7 @@ void conn_answer(struct conn *c, int status)
     conn_back_drop(c, false);
     c->keep_alive = body_discard(c) && c->keep_alive && status >= 500 && c->worker->state == WORKER_RUNS;
     flow_stop(&c->request);
-    c->answer = answer_text(status, c->keep_alive);
+    answer_choose(c, status);
     conn_enter(c, CONN_ANSWER);
     conn_deadline(c, conn_attributes(c)->idle_timeout_ms);
     conn_answer_send(c);
@@ -166,7 +184,7 @@ static enum failure answer_begin(struct conn *c, const struct http1_head *head, 
     head_add_response(buf, &response);
     http1_body_init(&body, head);
     flow_start(&c->response, &c->back->side, &c->front, &body, buf, response.rechunk);
-    c->back_keep = head->keep_alive;
+    c->back_keep = head->keep_alive && !c->close_both;
     c->response_begun = true;
     return FAILED_NO_INSTANCE;
 }
@@ -321,6 +339,14 @@ static struct buf *request_head(const struct conn *c, const struct http1_head *h
     return buf;
 }
 
+static void desync_count(struct conn *c)
+{
+    const struct http1_head *head = c->worker->head;
+
+    if (head->desync_class != HTTP1_COMPLIANT)
+        atomic_fetch_add_explicit(&c->worker->desyncs[head->desync_reason], 1, memory_order_relaxed);
+}
+
 static void request_begin(struct conn *c, size_t head_bytes)
 {
     const struct http1_head *head = c->worker->head;
@@ -334,7 +360,9 @@ static void request_begin(struct conn *c, size_t head_bytes)
     worker_count(c->worker, COUNT_REQUESTS);
     c->method = head->method;
     c->minor = (uint8_t)head->minor;
-    c->keep_alive = head->keep_alive;
+    c->keep_alive = head->keep_alive && !head->close_after;
+    c->close_both = head->close_after;
+    desync_count(c);
     http1_body_init(&body, head);
     buf = request_head(c, head, head_bytes);
     head_consume(c, &c->front, &c->in_head, head_bytes);
@@ -353,14 +381,20 @@ static void request_refuse(struct conn *c, enum http1_reason reason)
 {
     worker_count(c->worker, COUNT_REQUESTS);
     atomic_fetch_add_explicit(&c->worker->reasons[reason], 1, memory_order_relaxed);
+    desync_count(c);
     c->pin = pin_get(c->worker);
+    c->method = METHOD_OTHER;
     conn_answer(c, http1_reason_status(reason));
 }
 
 static int parse_request(const struct conn *c, const char *bytes, size_t len)
 {
+    static const enum http1_mode modes[] = {
+        [DESYNC_MONITOR] = HTTP1_MONITOR, [DESYNC_DEFENSIVE] = HTTP1_DEFENSIVE, [DESYNC_STRICTEST] = HTTP1_STRICTEST,
+    };
     const struct config_attributes *a = conn_attributes(c);
-    struct http1_limits limits = { .line_max = a->request_line_max, .field_max = a->header_max, .head_max = a->headers_max, .count_max = a->header_count_max };
+    struct http1_limits limits = { .line_max = a->request_line_max, .field_max = a->header_max, .head_max = a->headers_max,
+                                   .count_max = a->header_count_max, .mode = modes[a->desync_mode] };
 
     return http1_parse_request(c->worker->head, bytes, len, &limits);
 }

@@ -87,6 +87,7 @@ struct worker {
     struct timer conditions_timer;
     atomic_uint_least64_t counters[WORKER_COUNTER_COUNT];      /* written by the worker, read by any */
     atomic_uint_least64_t reasons[64];  /* by enum http1_reason: request heads refused */
+    atomic_uint_least64_t desyncs[64];  /* by enum http1_desync: requests that were not compliant, passed or refused */
 
     pthread_t thread;
     pthread_mutex_t lock;               /* over what follows: orders from main */
