@@ -13,6 +13,7 @@
  *                v                                                          |
  *             CLOSING  <---- from every state ------------------------------+    freed when nothing is in flight
  *
+ *   READ_PROXY no back            a trusted proxy says first who the client is
  *   READ_HEAD  no back            the client's next head is incomplete (HTTP)
  *   QUEUED     no back, in queue  no instance may take more work yet, or none has had its first check
  *   CONNECT    back, connecting   nothing of the request was sent on it
@@ -27,6 +28,7 @@
 #include "lb/conn_parts.h"
 #include "common/board.h"
 #include "common/log.h"
+#include "common/proxy.h"
 #include "lb/backend.h"
 #include "lb/instance.h"
 #include <assert.h>
@@ -56,6 +58,7 @@ static void conn_check(const struct conn *c)
 void conn_enter(struct conn *c, enum conn_state next)
 {
     static const unsigned legal[CONN_STATES] = {
+        [CONN_READ_PROXY] = BIT(CONN_READ_HEAD) | BIT(CONN_CLOSING),
         [CONN_READ_HEAD] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
         [CONN_QUEUED] = BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
         [CONN_CONNECT] = BIT(CONN_QUEUED) | BIT(CONN_CONNECT) | BIT(CONN_RELAY) | BIT(CONN_ANSWER) | BIT(CONN_CLOSING),
@@ -141,12 +144,17 @@ void conn_linger(struct conn *c, enum close_why why)
     side_receive(conn_ring(c), &c->front);
 }
 
+static void conn_read_proxy(struct conn *c);
+
 static void on_received(struct op *op, struct ring_result result)
 {
     struct conn *c = container_of(op, struct conn, front.recv_op);
 
     side_received(conn_ring(c), &c->front, result);
     switch (c->state) {
+    case CONN_READ_PROXY:
+        conn_read_proxy(c);
+        break;
     case CONN_READ_HEAD:
         conn_read_head(c);
         break;
@@ -192,6 +200,9 @@ static void on_sent(struct op *op, struct ring_result result)
 static void conn_timed_out(struct conn *c)
 {
     switch (c->state) {
+    case CONN_READ_PROXY:
+        conn_close(c, CLOSE_IDLE, false);
+        break;
     case CONN_READ_HEAD:
         if (c->in_head == NULL) {
             conn_close(c, CLOSE_IDLE, false);
@@ -246,11 +257,52 @@ static void on_timer(struct timer *timer)
 static void stream_begin(struct conn *c)
 {
     struct http1_body stream = { .framing = BODY_UNTIL_CLOSE };
+    struct buf *introduction = NULL;
 
     c->pin = pin_get(c->worker);
     c->node_index = conn_node(c)->index;
-    flow_start(&c->request, &c->front, NULL, &stream, NULL, false);
+    if (conn_introduces(c) && (introduction = buf_new(PROXY_MAX)) != NULL)
+        conn_introduce(c, introduction);
+    flow_start(&c->request, &c->front, NULL, &stream, introduction, false);
     conn_dispatch(c);
+}
+
+/* The connection has said all that comes before its protocol. */
+static void conn_begin(struct conn *c)
+{
+    conn_enter(c, CONN_READ_HEAD);
+    if (c->http)
+        conn_await_head(c);
+    else
+        stream_begin(c);
+}
+
+static bool is_introduced(const struct conn *c)
+{
+    const struct config_cidrs *from = &conn_listener(c)->proxy_protocol_from;
+
+    for (size_t i = 0; i < from->count; i++)
+        if (cidr_contains(&from->items[i], &c->client))
+            return true;
+    return false;
+}
+
+static void conn_read_proxy(struct conn *c)
+{
+    struct proxy_info info;
+    int n = conn_look_proxy(c, &info);
+
+    if (n > 0) {
+        if (!info.local) {
+            c->client = info.source;
+            c->destination = info.destination;
+        }
+        conn_begin(c);
+    } else if (n < 0 || c->front.eof || c->front.error != 0) {
+        conn_close(c, n < 0 ? CLOSE_REFUSED : CLOSE_CLIENT_LEFT, false);
+    } else {
+        side_receive(conn_ring(c), &c->front);
+    }
 }
 
 bool conn_bytes_waiting(const struct conn *c)
@@ -268,7 +320,7 @@ static void conn_wind_up(struct conn *c)
     c->keep_alive = false;
     if (between && c->requests > 0)
         conn_close(c, CLOSE_STOPPING, false);
-    else if (between)
+    else if (between || c->state == CONN_READ_PROXY)
         conn_deadline(c, LAST_CHANCE_MS);
 }
 
@@ -291,12 +343,15 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
     c->client = *client;
     list_append(&worker->conns, &c->link);
     worker->conn_count++;
+    c->destination = addr_with_port(conn_node(c)->subnet->address, conn_listener(c)->port);
     c->http = conn_listener(c)->protocol == PROTOCOL_HTTP;
     c->front.receive_once = c->http;
-    if (c->http)
-        conn_await_head(c);
-    else
-        stream_begin(c);
+    if (is_introduced(c)) {
+        conn_deadline(c, conn_attributes(c)->request_header_timeout_ms);
+        conn_read_proxy(c);
+    } else {
+        conn_begin(c);
+    }
     if (worker->state != WORKER_RUNS)
         conn_wind_up(c);
     conn_settle(c);

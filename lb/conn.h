@@ -22,7 +22,7 @@ struct pin;
 struct splicing;
 struct worker;
 
-enum conn_state { CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_DELIVER, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
+enum conn_state { CONN_READ_PROXY, CONN_READ_HEAD, CONN_QUEUED, CONN_CONNECT, CONN_RELAY, CONN_DELIVER, CONN_ANSWER, CONN_LINGER, CONN_CLOSING };
 #define CONN_STATES (CONN_CLOSING + 1)
 
 /* Why a connection ended: NAME, text for the log. */
@@ -61,7 +61,7 @@ struct conn {
     enum close_why why;
     bool http;
     bool reset;                         /* ends with RST */
-    struct buf *in_head;                /* a request's head that has not come whole */
+    struct buf *in_head;                /* a head that has not come whole: a request's, or of the PROXY protocol */
 
     /* The exchange: from a whole request head (TCP: from accept) to the end of its answer. */
     struct pin *pin;                    /* NULL: none */
@@ -85,6 +85,8 @@ struct conn {
     bool head_read;                     /* the request has a body state to look at */
     bool response_byte;                 /* the instance has answered something */
     bool response_begun;                /* the final head was passed on */
+    bool websocket;                     /* this request wishes to become one */
+    bool tunnel;                        /* it has: from here on a stream, with the tunnel's timeout */
     bool copies;                        /* TCP: splicing was tried, or can not be had */
     bool request_whole;                 /* DELIVER: the request was read and sent to its end */
     bool close_both;                    /* the request is ambiguous: both sides end with its answer */
@@ -92,7 +94,8 @@ struct conn {
 
     uint64_t bytes_in, bytes_out;       /* payload, of all exchanges */
     unsigned requests;
-    struct addr client;
+    struct addr client;                 /* the TCP peer, or whom its PROXY header names */
+    struct addr destination;            /* what the client connected to; with port */
 };
 
 /* Takes the descriptor over (also on failure: closed). */

@@ -56,9 +56,20 @@ void conn_suspect(struct conn *c);                              /* its instance 
 void conn_back_drop(struct conn *c, bool reset);
 void conn_queue_leave(struct conn *c);
 
+/* proxied.c: the PROXY protocol */
+struct proxy_info;
+int conn_look_proxy(struct conn *c, struct proxy_info *info);   /* > 0: it has come and is consumed; 0: more is needed; < 0: none */
+bool conn_introduces(const struct conn *c);                     /* do we say to the instance who the client is? */
+void conn_introduce(const struct conn *c, struct buf *buf);     /* PROXY_MAX bytes of room */
+
 /* exchange.c */
 void conn_await_head(struct conn *c);
 void conn_read_head(struct conn *c);
+/* Looks for a whole head in what has come: in place if it came in one piece, else collected. parse: as http1_parse_request(). > 0: its
+ * length, and the inbox begins behind it after conn_head_consume(); 0: more is needed, all that came is collected; < 0: refused. */
+typedef int (*conn_parse_fn)(const struct conn *c, const char *bytes, size_t len);
+int conn_head_look(struct conn *c, struct side *side, struct buf **in_head, conn_parse_fn parse);
+void conn_head_consume(struct conn *c, struct side *side, struct buf **in_head, size_t head_bytes);
 void conn_answer(struct conn *c, int status);                   /* one made here */
 void conn_answer_send(struct conn *c);
 bool conn_read_answer(struct conn *c);      /* is the final head passed on? If not, more is needed or the exchange took another way */

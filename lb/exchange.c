@@ -3,6 +3,7 @@
  * instance, the answers that are made here, and the step from one exchange to the next.
  */
 #include "lb/conn_parts.h"
+#include "common/proxy.h"
 #include "lb/answer.h"
 #include "lb/backend.h"
 #include "lb/head.h"
@@ -184,8 +185,28 @@ static enum failure answer_begin(struct conn *c, const struct http1_head *head, 
     head_add_response(buf, &response);
     http1_body_init(&body, head);
     flow_start(&c->response, &c->back->side, &c->front, &body, buf, response.rechunk);
-    c->back_keep = head->keep_alive && !c->close_both;
+    c->back_keep = head->keep_alive && !c->close_both && !conn_introduces(c);
     c->response_begun = true;
+    return FAILED_NO_INSTANCE;
+}
+
+/* From here on both directions are streams, as of a TCP listener; nobody looks into them. */
+static enum failure tunnel_begin(struct conn *c, const struct http1_head *head, size_t head_bytes)
+{
+    struct http1_body stream = { .framing = BODY_UNTIL_CLOSE };
+    struct head_response response = { .head = head, .websocket = true };
+    struct buf *buf = buf_new(head_response_room(head, head_bytes));
+
+    if (buf == NULL)
+        return FAILED_RESOURCES;
+    head_add_response(buf, &response);
+    flow_stop(&c->request);
+    flow_start(&c->request, &c->front, &c->back->side, &stream, NULL, false);
+    flow_start(&c->response, &c->back->side, &c->front, &stream, buf, false);
+    c->http = false;
+    c->tunnel = true;
+    c->response_begun = true;
+    c->front.receive_once = false;
     return FAILED_NO_INSTANCE;
 }
 
@@ -195,6 +216,8 @@ static enum failure answer_interim(struct conn *c, const struct http1_head *head
     struct head_response response = { .head = head };
     struct buf *buf;
 
+    if (head->status == 101 && c->websocket && head_wants_websocket(head))
+        return tunnel_begin(c, head, head_bytes);
     if (head->status == 101 || ++c->interim > INTERIM_MAX)
         return FAILED_MALFORMED;
     if (head->status == 100 || c->minor == 0)
@@ -227,13 +250,7 @@ static int head_collect(struct buf **in_head, const struct chunk *chunk)
     return 0;
 }
 
-/*
- * Looks for a whole head in what has come: in place if it came in one piece, else collected. > 0: its length, and the
- * inbox begins behind it after head_consume(); 0: more is needed, all that came is collected; < 0: refused.
- */
-typedef int (*parse_fn)(const struct conn *c, const char *bytes, size_t len);
-
-static int head_look(struct conn *c, struct side *side, struct buf **in_head, parse_fn parse)
+int conn_head_look(struct conn *c, struct side *side, struct buf **in_head, conn_parse_fn parse)
 {
     struct chunk *chunk;
 
@@ -246,7 +263,7 @@ static int head_look(struct conn *c, struct side *side, struct buf **in_head, pa
                 return -HTTP1_HEAD_TOO_LONG;
             n = parse(c, (*in_head)->data, (*in_head)->len);
             if (n > 0)
-                (*in_head)->len -= chunk->len;      /* the chunk stays in the inbox until head_consume() */
+                (*in_head)->len -= chunk->len;      /* the chunk stays in the inbox until conn_head_consume() */
         }
         if (n != 0)
             return n;
@@ -258,7 +275,7 @@ static int head_look(struct conn *c, struct side *side, struct buf **in_head, pa
 }
 
 /* Takes the head's bytes out of the inbox. Spans into it are dead from here on. */
-static void head_consume(struct conn *c, struct side *side, struct buf **in_head, size_t head_bytes)
+void conn_head_consume(struct conn *c, struct side *side, struct buf **in_head, size_t head_bytes)
 {
     struct chunk *chunk = side_take(side);
     size_t here = head_bytes - (*in_head == NULL ? 0 : (*in_head)->len);
@@ -291,7 +308,7 @@ bool conn_read_answer(struct conn *c)
 
     while (!side_sending(&c->front)) {
         c->response_byte = c->response_byte || side->inbox != NULL;
-        n = head_look(c, side, &c->back->in_head, parse_answer);
+        n = conn_head_look(c, side, &c->back->in_head, parse_answer);
         if (n == 0)
             break;
         failure = n < 0 ? FAILED_MALFORMED : answer_head(c, (size_t)n);
@@ -299,7 +316,7 @@ bool conn_read_answer(struct conn *c)
             conn_fail(c, failure);
             return false;
         }
-        head_consume(c, side, &c->back->in_head, (size_t)n);
+        conn_head_consume(c, side, &c->back->in_head, (size_t)n);
         if (c->response_begun)
             return true;
     }
@@ -331,11 +348,15 @@ static struct buf *request_head(const struct conn *c, const struct http1_head *h
         .proto = "http",
         .port = conn_listener(c)->port,
         .node = &conn_node(c)->subnet->address,
+        .websocket = c->websocket,
     };
-    struct buf *buf = buf_new(head_request_room(head, head_bytes) + REQUEST_BUF);
+    struct buf *buf = buf_new(head_request_room(head, head_bytes) + PROXY_MAX + REQUEST_BUF);
 
-    if (buf != NULL)
-        head_add_request(buf, &request);
+    if (buf == NULL)
+        return NULL;
+    if (conn_introduces(c))
+        conn_introduce(c, buf);
+    head_add_request(buf, &request);
     return buf;
 }
 
@@ -363,9 +384,11 @@ static void request_begin(struct conn *c, size_t head_bytes)
     c->keep_alive = head->keep_alive && !head->close_after;
     c->close_both = head->close_after;
     desync_count(c);
+    c->websocket = (conn_attributes(c)->upgrades & UPGRADE_WEBSOCKET) != 0 && head->method == METHOD_GET && head->framing == BODY_NONE &&
+                   head_wants_websocket(head);
     http1_body_init(&body, head);
     buf = request_head(c, head, head_bytes);
-    head_consume(c, &c->front, &c->in_head, head_bytes);
+    conn_head_consume(c, &c->front, &c->in_head, head_bytes);
     flow_start(&c->request, &c->front, NULL, &body, buf, body.framing == BODY_CHUNKED);
     c->head_read = true;
     if (buf == NULL) {
@@ -402,7 +425,7 @@ static int parse_request(const struct conn *c, const char *bytes, size_t len)
 void conn_read_head(struct conn *c)
 {
     bool first_bytes = c->in_head == NULL;
-    int n = head_look(c, &c->front, &c->in_head, parse_request);
+    int n = conn_head_look(c, &c->front, &c->in_head, parse_request);
 
     if (n > 0) {
         request_begin(c, (size_t)n);

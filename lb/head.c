@@ -46,6 +46,27 @@ static void add_length(struct buf *buf, uint64_t length)
     buf_add(buf, "\r\n", 2);
 }
 
+bool head_wants_websocket(const struct http1_head *head)
+{
+    bool wants = false, other = false;
+
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *field = &head->fields[i];
+        if (field->id != FIELD_UPGRADE)
+            continue;
+        if (field->named_in_connection && span_equal_nocase(field->value, SPAN("websocket")))
+            wants = true;
+        else
+            other = true;
+    }
+    return wants && !other && head->minor >= 1;
+}
+
+static void add_upgrade(struct buf *buf)
+{
+    buf_add_text(buf, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+}
+
 size_t head_request_room(const struct http1_head *head, size_t head_bytes)
 {
     return head_bytes + head->repaired_len + head->field_count * PER_FIELD_ROOM + ADDED_ROOM;
@@ -142,6 +163,8 @@ void head_add_request(struct buf *buf, const struct head_request *request)
         buf_add_text(buf, "Transfer-Encoding: chunked\r\n");
     else if (head->framing == BODY_LENGTH || head->has_content_length)
         add_length(buf, head->content_length);
+    if (request->websocket)
+        add_upgrade(buf);
     buf_add(buf, "\r\n", 2);
 }
 
@@ -172,7 +195,9 @@ void head_add_response(struct buf *buf, const struct head_response *response)
         buf_add_text(buf, "Transfer-Encoding: chunked\r\n");
     else if (length_allowed(head))
         add_length(buf, head->content_length);
-    if (head->status >= 200)
+    if (response->websocket)
+        add_upgrade(buf);
+    else if (head->status >= 200)
         buf_add_text(buf, response->keep_alive ? "Connection: keep-alive\r\n" : "Connection: close\r\n");
     buf_add(buf, "\r\n", 2);
 }

@@ -15,7 +15,10 @@ struct head_request {
     const char *proto;                  /* "http" */
     uint16_t port;                      /* the listener's */
     const struct addr *node;            /* Host for an HTTP/1.0 request without one */
+    bool websocket;                     /* the wish to switch is passed on (RFC 6455 4.1) */
 };
+/* Does a request wish, or an answer agree, to go on as a websocket: no other token, h2c above all, is ever passed on. */
+bool head_wants_websocket(const struct http1_head *head);
 /* How many bytes head_add_request() appends at most, for a head of head_bytes. */
 size_t head_request_room(const struct http1_head *head, size_t head_bytes);
 void head_add_request(struct buf *buf, const struct head_request *request);
@@ -24,6 +27,7 @@ struct head_response {
     const struct http1_head *head;
     bool rechunk;                       /* the body goes out chunked, whatever it came as */
     bool keep_alive;
+    bool websocket;                     /* 101: the instance has switched */
 };
 size_t head_response_room(const struct http1_head *head, size_t head_bytes);
 void head_add_response(struct buf *buf, const struct head_response *response);

@@ -33,7 +33,7 @@ void conn_relay_deadline(struct conn *c)
 {
     const struct config_attributes *a = conn_attributes(c);
 
-    conn_deadline(c, conn_awaits_client(c) ? a->request_body_timeout_ms : a->idle_timeout_ms);
+    conn_deadline(c, c->tunnel ? a->tunnel_timeout_ms : conn_awaits_client(c) ? a->request_body_timeout_ms : a->idle_timeout_ms);
 }
 
 /* Client to instance. false: the exchange has ended or taken another way. */
@@ -196,6 +196,8 @@ void conn_pump(struct conn *c)
         return;
     }
     pump_response(c);
+    if (c->tunnel && c->state == CONN_RELAY)
+        pump_request(c);            /* the head may have been its 101: the client may speak now */
 }
 
 void conn_progress(struct conn *c)

@@ -133,7 +133,7 @@ static void conn_use(struct conn *c, struct instance *instance)
     };
     int r;
 
-    if (c->http && !c->fresh_only)
+    if (c->http && !c->fresh_only && !conn_introduces(c))
         wish.idle_max_ms = repeatable_method(c->method) ? UINT64_MAX : POOLED_IDLE_MAX_MS;
     r = back_get(c->worker, c, &wish, &c->back);
     if (r < 0) {
