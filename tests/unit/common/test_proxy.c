@@ -131,6 +131,8 @@ static const struct parse_row {
     GOOD("LOCAL without a block (2.2)", SIGNATURE "\x20\x00\0\0", "local"),
     GOOD("LOCAL with a block, which is skipped unread (2.2)", SIGNATURE "\x20\x00\0\x05" "\x03\xff\xff\xff\xff", "local"),
     GOOD("LOCAL with addresses, which are not used", SIGNATURE "\x20\x11\0\x0c" "\x01\x02\x03\x04" "\x05\x06\x07\x08" "\x00\x50" "\x01\xbb", "local"),
+    GOOD("LOCAL with less than the addresses of its family", SIGNATURE "\x20\x11\0\x05" "\x01\x02\x03\x04\x05", "local"),
+    GOOD("LOCAL with what would be a broken TLV", SIGNATURE "\x20\x11\0\x0d" "\x01\x02\x03\x04" "\x05\x06\x07\x08" "\x00\x50" "\x01\xbb" "\x04", "local"),
     GOOD("with LOCAL the family is ignored (2.2)", SIGNATURE "\x20\xff\0\0", "local"),
     GOOD("an unspecified family", SIGNATURE "\x21\x00\0\0", "local"),
     GOOD("an unspecified family of a stream", SIGNATURE "\x21\x01\0\x01" "x", "local"),
