@@ -122,13 +122,16 @@ static int format_request(struct check_target *target, const char *path)
     return 0;
 }
 
-int check_target_init(struct check_target *target, const struct addr *to, const struct addr *source, const struct config_health_check *conf)
+int check_target_init(struct check_target *target, const struct check_wish *wish)
 {
+    const struct config_health_check *conf = wish->conf;
+
     assert(conf->target.protocol == PROTOCOL_HTTP || conf->target.protocol == PROTOCOL_TCP);
     *target = (struct check_target){
-        .to = addr_with_port(*to, conf->target.port),
-        .source = *source,
+        .to = addr_with_port(*wish->to, conf->target.port),
+        .source = *wish->source,
         .timeout_ms = conf->timeout_ms,
+        .proxy_version = wish->proxy_version,
     };
     return conf->target.protocol == PROTOCOL_HTTP ? format_request(target, conf->target.path) : 0;
 }
@@ -147,7 +150,7 @@ static bool same_source(const struct addr *a, const struct addr *b)
 bool check_target_equal(const struct check_target *a, const struct check_target *b)
 {
     return addr_equal_host(&a->to, &b->to) && addr_port(&a->to) == addr_port(&b->to) && same_source(&a->source, &b->source) &&
-           a->timeout_ms == b->timeout_ms && a->request_len == b->request_len &&
+           a->timeout_ms == b->timeout_ms && a->proxy_version == b->proxy_version && a->request_len == b->request_len &&
            (a->request_len == 0 || memcmp(a->request, b->request, a->request_len) == 0);
 }
 
@@ -260,8 +263,13 @@ static void receive_more(struct check *check)
 static void send_rest(struct check *check)
 {
     const struct check_target *target = check->target;
+    struct ring *ring = check->checker->ring;
+    size_t sent = check->sent_bytes;
 
-    ring_send(check->checker->ring, &check->op, check->fd, target->request + check->sent_bytes, target->request_len - check->sent_bytes, 0);
+    if (sent < check->proxy_len)
+        ring_send(ring, &check->op, check->fd, check->proxy + sent, check->proxy_len - sent, target->request != NULL ? MSG_MORE : 0);
+    else
+        ring_send(ring, &check->op, check->fd, target->request + (sent - check->proxy_len), target->request_len - (sent - check->proxy_len), 0);
 }
 
 static void judge_head(struct check *check, const struct http1_head *head)
@@ -332,9 +340,31 @@ static void take_piece(struct check *check, const struct chunk *chunk)
     read_answer(check, check->head, check->head_bytes + len);
 }
 
+/* Who speaks: in version 1 our own two addresses, for some servers refuse UNKNOWN. 0, or -errno. */
+static int introduce(struct check *check)
+{
+    unsigned version = check->target->proxy_version;
+    struct addr own = { 0 };
+    socklen_t len = sizeof(own);
+
+    if (version == 2)
+        check->proxy_len = proxy_format_local(version, check->proxy);
+    else if (version == 1 && getsockname(check->fd, &own.sa, &len) < 0)
+        return -errno;
+    else if (version == 1)
+        check->proxy_len = proxy_format(version, &own, &check->target->to, check->proxy);
+    return 0;
+}
+
 static void connected(struct check *check)
 {
-    if (check->target->request == NULL) {
+    int r = introduce(check);
+
+    if (r < 0) {
+        check_end(check, CHECK_LOCAL, -r);
+        return;
+    }
+    if (check->proxy_len + check->target->request_len == 0) {
         check_end(check, CHECK_OK, 0);
         return;
     }
@@ -346,12 +376,14 @@ static void connected(struct check *check)
 static void sent(struct check *check, size_t len)
 {
     check->sent_bytes += len;
-    if (check->sent_bytes < check->target->request_len) {
+    if (check->sent_bytes < check->proxy_len + check->target->request_len) {
         send_rest(check);
-        return;
+    } else if (check->target->request == NULL) {
+        check_end(check, CHECK_OK, 0);
+    } else {
+        check_enter(check, CHECK_RECEIVING);
+        receive_more(check);
     }
-    check_enter(check, CHECK_RECEIVING);
-    receive_more(check);
 }
 
 static void received(struct check *check, struct chunk *chunk)
@@ -441,7 +473,7 @@ static void check_reset(struct check *check, const struct check_target *target)
     check->record = (struct check_record){ .at_ms = clock_realtime_ms() };
     check->started_us = clock_monotonic_us();
     check->deadline_ms = now + target->timeout_ms + 1;      /* now is rounded down: never less than the timeout */
-    check->sent_bytes = check->received_bytes = check->head_bytes = 0;
+    check->proxy_len = check->sent_bytes = check->received_bytes = check->head_bytes = 0;
 }
 
 void check_start(struct check *check, const struct check_target *target)

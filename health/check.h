@@ -2,9 +2,11 @@
 #define HEALTH_CHECK_H
 #include "common/board.h"
 #include "common/config.h"
+#include "common/proxy.h"
 #include "common/ring.h"
 /*
- * One check: connect, for HTTP ask and read the head of the answer, close.
+ * One check: connect, say who we are if the port expects a PROXY header, for
+ * HTTP ask and read the head of the answer, close.
  * It says how it ended and decides nothing. The time that it may take counts
  * only while we attend: when the thread was held up (scheduling, suspend),
  * what is under way gets that time back, for an answer that had
@@ -29,10 +31,17 @@ struct check_target {
     char *request;              /* NULL: the connection is enough (TCP) */
     size_t request_len;
     uint64_t timeout_ms;
+    unsigned proxy_version;     /* of the PROXY header that comes first; 0: none */
 };
 
-/* 0 or -ENOMEM. `to` and `source` as in struct health_item; the protocol is HTTP or TCP. */
-int check_target_init(struct check_target *target, const struct addr *to, const struct addr *source, const struct config_health_check *conf);
+/* What a target is made of; as in struct health_item. The protocol is HTTP or TCP. */
+struct check_wish {
+    const struct addr *to, *source;
+    const struct config_health_check *conf;
+    unsigned proxy_version;
+};
+
+int check_target_init(struct check_target *target, const struct check_wish *wish);      /* 0 or -ENOMEM */
 void check_target_fini(struct check_target *target);
 bool check_target_equal(const struct check_target *a, const struct check_target *b);
 
@@ -47,6 +56,8 @@ struct check {
     struct timer timer;
     struct list link;           /* running */
     uint64_t deadline_ms, started_us;
+    char proxy[PROXY_MAX];      /* the header that comes first, */
+    size_t proxy_len;           /* if any */
     size_t sent_bytes, received_bytes;
     char *head;                 /* of an answer that came in pieces */
     size_t head_bytes;

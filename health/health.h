@@ -20,6 +20,7 @@ struct health_item {
     struct addr address;                    /* the instance's; the port is the target's */
     struct addr source;                     /* the balancer node's, port 0; taken if it is local by then. sa_family AF_UNSPEC: the kernel's */
     const struct config_health_check *check;
+    unsigned proxy_version;                 /* of the PROXY header that a connection to it begins with; 0: none */
     bool zone_enabled;                      /* false: not checked */
 };
 

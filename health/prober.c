@@ -220,6 +220,7 @@ void prober_look_for_hints(struct prober *prober)
 static int registration_new(const struct health_item *item, struct registration **ret)
 {
     const struct config_health_check *conf = item->check;
+    struct check_wish wish = { .to = &item->address, .source = &item->source, .conf = conf, .proxy_version = item->proxy_version };
     struct registration *reg = calloc(1, sizeof(*reg));
 
     if (reg == NULL)
@@ -231,7 +232,7 @@ static int registration_new(const struct health_item *item, struct registration 
     reg->instance = strdup(item->instance);
     reg->thresholds = (struct thresholds){ conf->unhealthy_threshold, conf->healthy_threshold };
     reg->interval_ms = conf->interval_ms;
-    if (check_target_init(&reg->target, &item->address, &item->source, conf) < 0 || reg->balancer == NULL || reg->instance == NULL) {
+    if (check_target_init(&reg->target, &wish) < 0 || reg->balancer == NULL || reg->instance == NULL) {
         registration_free(&reg);
         return -ENOMEM;
     }

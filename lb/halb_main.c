@@ -78,6 +78,7 @@ static struct health_item health_item(const struct balancer *balancer, const str
         .instance = instance->id,
         .address = instance->address,
         .check = &balancer->conf->health_check,
+        .proxy_version = config_proxy_version(balancer->conf, balancer->conf->health_check.target.port),
         .zone_enabled = slot_status(instance->slot).why != WHY_ZONE_NOT_ENABLED,
     };
 

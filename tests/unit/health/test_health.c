@@ -227,7 +227,8 @@ static void bench_check(struct bench *t, const struct addr *addr)
 {
     t->conf.target.port = addr_port(addr);
     t->item = (struct health_item){ .slot = t->slot, .balancer = "lb", .instance = "web", .address = addr_with_port(*addr, 0),
-                                    .source = t->item.source, .check = &t->conf, .zone_enabled = true };
+                                    .source = t->item.source, .check = &t->conf,
+                                    .proxy_version = t->item.proxy_version, .zone_enabled = true };
     assert_int_equal(health_plan(t->health, &t->item, 1), 0);
 }
 
@@ -467,6 +468,31 @@ static void test_source(void **state)
     assert_string_equal(addr_format_host(&instance.peer, seen), row->seen);
 }
 
+/* Version 1 of the PROXY protocol names the check's own two ends, as a server that logs them sees them. */
+static void test_proxy_header(void **state)
+{
+    const struct host_row *row = *state;
+    struct instance instance;
+    struct bench t;
+    char expected[512], host[ADDR_TEXT_MAX];
+
+    if (strchr(row->host, ':') != NULL && !have_ipv6())
+        skip();
+    instance_start(&instance, row->host, ANSWER, OK_ANSWER);
+    bench_init(&t);
+    t.item.proxy_version = 1;
+    bench_check(&t, &instance.addr);
+    wait_for_state(&t, SLOT_IN_SERVICE);
+    bench_fini(&t);
+    instance_stop(&instance);
+    snprintf(expected, sizeof(expected),
+             "PROXY TCP%c %s %s %u %u\r\n"
+             "GET /index.html HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: ELB-HealthChecker/1.0\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+             strchr(row->host, ':') != NULL ? '6' : '4', addr_format_host(&instance.peer, host), row->host, addr_port(&instance.peer),
+             addr_port(&instance.addr), row->shown, addr_port(&instance.addr));
+    assert_string_equal(instance.request, expected);
+}
+
 /* ---- transitions ---- */
 
 static size_t failures_up_to(struct bench *t, uint64_t realtime_ms)
@@ -669,12 +695,13 @@ int main(void)
         cmocka_unit_test(test_tcp), cmocka_unit_test(test_local_error), cmocka_unit_test(test_no_drift), cmocka_unit_test(test_hint),
         cmocka_unit_test(test_plans_under_way), cmocka_unit_test(test_progress_without_a_plan), cmocka_unit_test(test_documented_reasons),
     };
-    struct CMUnitTest tests[COUNT(fixed) + COUNT(manner_rows) + COUNT(host_rows) + COUNT(source_rows) + COUNT(threshold_rows)];
+    struct CMUnitTest tests[COUNT(fixed) + COUNT(manner_rows) + 2 * COUNT(host_rows) + COUNT(source_rows) + COUNT(threshold_rows)];
     size_t count = COUNT(fixed);
 
     memcpy(tests, fixed, sizeof(fixed));
     ADD_ROWS(manner_rows, test_manner);
     ADD_ROWS(host_rows, test_request_bytes);
+    ADD_ROWS(host_rows, test_proxy_header);
     ADD_ROWS(source_rows, test_source);
     ADD_ROWS(threshold_rows, test_transitions);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <cmocka.h>
 
 #define START_MS 1000000        /* of the virtual clock */
@@ -67,6 +68,7 @@ static struct world {
     struct conversation conversations[1024];
     char request[2048];         /* the last one to instance 1, as sent */
     size_t request_bytes;
+    bool sends_more;            /* the last send promised more at once */
     struct { uint64_t at_ms; unsigned instance; } starts[STARTS_MAX];
     size_t start_count;
     char log[16384];
@@ -152,7 +154,8 @@ void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size
     const struct behaviour *b = &world->instances[c->instance];
     size_t taken = b->send_bytes > 0 && b->send_bytes < len ? b->send_bytes : len;
 
-    assert_int_equal(flags, 0);
+    assert_true(flags == 0 || flags == MSG_MORE);
+    world->sends_more = flags == MSG_MORE;
     if (c->instance == 1) {
         assert_true(world->request_bytes + taken < sizeof(world->request));
         memcpy(world->request + world->request_bytes, bytes, taken);
@@ -291,6 +294,7 @@ struct bench {
     struct board *board;
     struct prober *prober;
     struct config_health_check conf;
+    unsigned proxy_version;
     struct slot *slots[INSTANCES_MAX];
     size_t count;
 };
@@ -309,7 +313,8 @@ static void bench_plan(struct bench *t, size_t count)
         if (t->slots[i] == NULL)
             t->slots[i] = slot_new(t->board, true);
         snprintf(names[i], sizeof(names[i]), "web-%zu", i + 1);
-        items[i] = (struct health_item){ .slot = t->slots[i], .balancer = "lb", .instance = names[i], .check = &confs[i], .zone_enabled = true };
+        items[i] = (struct health_item){ .slot = t->slots[i], .balancer = "lb", .instance = names[i], .check = &confs[i],
+                                          .proxy_version = t->proxy_version, .zone_enabled = true };
         assert_int_equal(addr_parse("127.0.0.1", &items[i].address), 0);
     }
     assert_int_equal(plan_new(items, count, &plan), 0);
@@ -516,7 +521,7 @@ static void test_request(void **state)
     char expected[256];
 
     assert_int_equal(addr_parse(row->address, &to), 0);
-    assert_int_equal(check_target_init(&target, &to, &none, &conf), 0);
+    assert_int_equal(check_target_init(&target, &(struct check_wish){ .to = &to, .source = &none, .conf = &conf }), 0);
     snprintf(expected, sizeof(expected),
              "GET /a?b=c HTTP/1.1\r\nHost: %s\r\nUser-Agent: ELB-HealthChecker/1.0\r\nAccept: */*\r\nConnection: close\r\n\r\n", row->host);
     assert_int_equal(target.request_len, strlen(expected));
@@ -541,6 +546,77 @@ static void test_request_in_pieces(void **state)
         assert_int_equal(last_record(&t, 0).reason, CHECK_OK);
         bench_fini(&t);
     }
+}
+
+/* The PROXY header of version 2 that names nobody: LOCAL, unspecified, no block. */
+#define LOCAL_V2 "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+#define REQUEST "GET /index.html HTTP/1.1\r\nHost: 127.0.0.1:1\r\nUser-Agent: ELB-HealthChecker/1.0\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+
+static const struct proxy_row {
+    const char *name;
+    unsigned version;
+    enum protocol protocol;
+    const char *expected;
+    size_t len;
+} proxy_rows[] = {
+    { "a check over HTTP says LOCAL before it asks", 2, PROTOCOL_HTTP, LOCAL_V2 REQUEST, sizeof(LOCAL_V2 REQUEST) - 1 },
+    { "a check over TCP says LOCAL", 2, PROTOCOL_TCP, LOCAL_V2, sizeof(LOCAL_V2) - 1 },
+    { "without a policy nothing is said", 0, PROTOCOL_HTTP, REQUEST, sizeof(REQUEST) - 1 },
+};
+
+/* However few bytes a send takes; and a header before a request does not travel alone. */
+static void test_proxy_header(void **state)
+{
+    const struct proxy_row *row = *state;
+
+    for (size_t piece = 0; piece < 20; piece++) {
+        struct bench t;
+        bench_init(&t);
+        t.proxy_version = row->version;
+        t.conf.target.protocol = row->protocol;
+        world->instances[1].send_bytes = piece;
+        bench_plan(&t, 1);
+        run_for(1);
+        assert_int_equal(world->request_bytes, row->len);
+        assert_memory_equal(world->request, row->expected, row->len);
+        assert_int_equal(last_record(&t, 0).reason, CHECK_OK);
+        assert_false(world->sends_more);
+        bench_fini(&t);
+    }
+}
+
+/* An instance that takes the connection but not the header does not pass. */
+static void test_proxy_header_not_taken(void **state)
+{
+    struct bench t;
+    (void)state;
+
+    bench_init(&t);
+    t.proxy_version = 2;
+    t.conf.target.protocol = PROTOCOL_TCP;
+    world->instances[1].send_res = -ECONNRESET;
+    bench_plan(&t, 1);
+    run_for(1);
+    assert_int_equal(last_record(&t, 0).reason, CHECK_RESET);
+    bench_fini(&t);
+}
+
+/* With the policy, or another version, it is another target. */
+static void test_proxy_version_is_the_targets(void **state)
+{
+    struct config_health_check conf = { .target = { .protocol = PROTOCOL_TCP, .port = 80 }, .interval_ms = 1000, .timeout_ms = 500 };
+    struct addr to, none = { .sa = { .sa_family = AF_UNSPEC } };
+    struct check_target targets[3];
+    (void)state;
+
+    assert_int_equal(addr_parse("10.0.0.1", &to), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct check_wish wish = { .to = &to, .source = &none, .conf = &conf, .proxy_version = i };
+        assert_int_equal(check_target_init(&targets[i], &wish), 0);
+        assert_true(check_target_equal(&targets[i], &targets[i]));
+    }
+    assert_false(check_target_equal(&targets[0], &targets[1]));
+    assert_false(check_target_equal(&targets[1], &targets[2]));
 }
 
 static void test_tcp_asks_nothing(void **state)
@@ -1115,6 +1191,7 @@ int main(void)
 {
     static const struct CMUnitTest fixed[] = {
         cmocka_unit_test(test_endless_answer), cmocka_unit_test(test_request_in_pieces), cmocka_unit_test(test_tcp_asks_nothing),
+        cmocka_unit_test(test_proxy_header_not_taken), cmocka_unit_test(test_proxy_version_is_the_targets),
         cmocka_unit_test(test_grid), cmocka_unit_test(test_spread), cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_detection_time), cmocka_unit_test(test_pause_is_not_held_against_it),
         cmocka_unit_test(test_pause_makes_no_burst), cmocka_unit_test(test_lag_does_not_hide_a_failure),
@@ -1126,13 +1203,14 @@ int main(void)
         cmocka_unit_test(test_no_descriptor_is_not_its_fault), cmocka_unit_test(test_log_of_transitions),
         cmocka_unit_test(test_first_result_wakes),
     };
-    struct CMUnitTest tests[COUNT(fixed) + COUNT(answer_rows) + COUNT(error_rows) + COUNT(request_rows) + COUNT(timeout_rows) + COUNT(threshold_rows)];
+    struct CMUnitTest tests[COUNT(fixed) + COUNT(answer_rows) + COUNT(error_rows) + COUNT(request_rows) + COUNT(proxy_rows) + COUNT(timeout_rows) + COUNT(threshold_rows)];
     size_t count = COUNT(fixed);
 
     memcpy(tests, fixed, sizeof(fixed));
     ADD_ROWS(answer_rows, test_answer);
     ADD_ROWS(error_rows, test_error);
     ADD_ROWS(request_rows, test_request);
+    ADD_ROWS(proxy_rows, test_proxy_header);
     ADD_ROWS(timeout_rows, test_timeout);
     ADD_ROWS(threshold_rows, test_thresholds_are_exact);
     return cmocka_run_group_tests(tests, NULL, NULL);
