@@ -6,7 +6,7 @@ BAD_REQUEST = b"HTTP/1.1 400 BAD_REQUEST\r\nContent-Length: 0\r\nConnection: Clo
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 CLASSES = ["compliant", "acceptable", "ambiguous", "severe"]
 PASSES = {"monitor": CLASSES, "defensive": CLASSES[:3], "strictest": CLASSES[:1]}
-MODES = ["defensive"]       # those that the configuration offers
+MODES = list(PASSES)
 
 CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
 
