@@ -23,11 +23,16 @@ uint64_t clock_monotonic_us(void)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-uint64_t clock_realtime_ms(void)
+uint64_t clock_realtime_us(void)
 {
     struct timespec ts = read_clock(CLOCK_REALTIME);
 
-    return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t clock_realtime_ms(void)
+{
+    return clock_realtime_us() / 1000;
 }
 
 char *clock_format(uint64_t realtime_ms, char text[CLOCK_TEXT_MAX])

@@ -8,6 +8,7 @@
  * read once a turn.
  */
 uint64_t clock_monotonic_us(void);   /* never jumps; counts suspend (CLOCK_BOOTTIME) */
+uint64_t clock_realtime_us(void);
 uint64_t clock_realtime_ms(void);    /* since 1970, UTC; may jump: for people only */
 
 #define CLOCK_TEXT_MAX 32

@@ -92,6 +92,7 @@ void conn_close(struct conn *c, enum close_why why, bool reset)
     flow_stop(&c->request);
     ring_timer_stop(conn_ring(c), &c->timer);
     side_cancel(conn_ring(c), &c->front);
+    logged_end(c, close_texts[why]);
     c->reset = reset;
     c->why = why;
     conn_enter(c, CONN_CLOSING);
@@ -208,6 +209,7 @@ static void conn_timed_out(struct conn *c)
             conn_close(c, CLOSE_IDLE, false);
         } else {
             c->pin = pin_get(c->worker);
+            logged_begin(c, NULL);
             conn_answer(c, 408);
         }
         break;
@@ -261,6 +263,7 @@ static void stream_begin(struct conn *c)
 
     c->pin = pin_get(c->worker);
     c->node_index = conn_node(c)->index;
+    logged_begin(c, NULL);
     if (conn_introduces(c) && (introduction = buf_new(PROXY_MAX)) != NULL)
         conn_introduce(c, introduction);
     flow_start(&c->request, &c->front, NULL, &stream, introduction, false);

@@ -8,6 +8,7 @@
 #include "lb/pool.h"
 #include "lb/relay.h"
 #include "lb/side.h"
+#include "lb/sticky.h"
 #include "lb/surge.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 struct back;
 struct instance;
 struct listener;
+struct logged;
 struct pin;
 struct splicing;
 struct worker;
@@ -70,9 +72,11 @@ struct conn {
     struct back *back;                  /* CONNECT, RELAY */
     struct flow request, response;
     struct splicing *splicing;          /* bulk TCP: the streams that took over from the flows */
+    struct logged *logged;              /* for the access log; NULL: nothing to be logged */
     struct list queue_link;             /* QUEUED: worker's queue, */
     struct surge_place place;           /* and the node's over all workers */
     struct tried tried;
+    struct sticky_claim claim;          /* the instances that its cookie names */
     unsigned tries;                     /* further ones after the first */
     enum failure failure;
     const char *answer;                 /* ANSWER: made here, still to be sent; */

@@ -3,6 +3,7 @@
 #include "lb/conn.h"
 #include "lb/generation.h"
 #include "lb/listener.h"
+#include "lb/logged.h"
 #include "lb/worker.h"
 /*
  * What the parts of a connection share; nobody else includes it. conn.c holds

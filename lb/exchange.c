@@ -7,6 +7,7 @@
 #include "lb/answer.h"
 #include "lb/backend.h"
 #include "lb/head.h"
+#include "lb/instance.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -22,6 +23,8 @@ void conn_await_head(struct conn *c)
 /* The exchange is over: nothing of it may be left behind for the next. */
 static void exchange_clear(struct conn *c)
 {
+    logged_end(c, "done");
+    c->request.bytes = c->response.bytes = 0;
     flow_stop(&c->request);
     flow_stop(&c->response);
     if (c->pin != NULL)
@@ -113,6 +116,7 @@ static void answer_choose(struct conn *c, int status)
 
 void conn_answer(struct conn *c, int status)
 {
+    logged_status(c, (unsigned)status);
     count_answer(c, status);
     conn_queue_leave(c);
     conn_back_drop(c, false);
@@ -171,19 +175,49 @@ static bool ends_by_close(const struct conn *c, const struct http1_head *head)
     return c->minor == 0 && (head->framing == BODY_CHUNKED || head->framing == BODY_UNTIL_CLOSE);
 }
 
+/* The stickiness of the connection's listener. false: it has none. */
+static bool stickiness(const struct conn *c, struct sticky *ret)
+{
+    const struct config_listener *listener = conn_listener(c);
+
+    if (listener->sticky == NULL || c->worker->shared->sticky_keys == NULL)
+        return false;
+    *ret = (struct sticky){ c->worker->shared->sticky_keys, listener->sticky, conn_balancer(c)->conf->name, listener->instance_port };
+    return true;
+}
+
+/* What binds the client to the instance that has answered; NULL: nothing (or no memory: the answer is right without). */
+static struct buf *cookie_fields(const struct conn *c, const struct http1_head *head)
+{
+    struct sticky sticky;
+    struct buf *buf;
+
+    if (!stickiness(c, &sticky) || (buf = buf_new(sticky_room(&sticky, head))) == NULL)
+        return NULL;
+    (void)sticky_add(buf, &sticky, &c->claim, head, c->instance->id);
+    return buf;
+}
+
 static enum failure answer_begin(struct conn *c, const struct http1_head *head, size_t head_bytes)
 {
     struct head_response response = { .head = head, .rechunk = goes_chunked(c, head) };
-    struct buf *buf = buf_new(head_response_room(head, head_bytes));
+    struct buf *cookie = cookie_fields(c, head);
+    struct buf *buf = buf_new(head_response_room(head, head_bytes) + (cookie == NULL ? 0 : cookie->len));
     struct http1_body body;
 
-    if (buf == NULL)
+    if (buf == NULL) {
+        buf_unref(&cookie);
         return FAILED_RESOURCES;
+    }
+    response.added = cookie;
     if (ends_by_close(c, head) || !c->request.ended || c->worker->state != WORKER_RUNS)
         c->keep_alive = false;
     response.keep_alive = c->keep_alive;
     head_add_response(buf, &response);
+    buf_unref(&cookie);
     http1_body_init(&body, head);
+    logged_answered(c, head->status);
+    logged_status(c, head->status);
     flow_start(&c->response, &c->back->side, &c->front, &body, buf, response.rechunk);
     c->back_keep = head->keep_alive && !c->close_both && !conn_introduces(c);
     c->response_begun = true;
@@ -200,6 +234,8 @@ static enum failure tunnel_begin(struct conn *c, const struct http1_head *head, 
     if (buf == NULL)
         return FAILED_RESOURCES;
     head_add_response(buf, &response);
+    logged_answered(c, head->status);
+    logged_status(c, head->status);
     flow_stop(&c->request);
     flow_start(&c->request, &c->front, &c->back->side, &stream, NULL, false);
     flow_start(&c->response, &c->back->side, &c->front, &stream, buf, false);
@@ -372,12 +408,17 @@ static void request_begin(struct conn *c, size_t head_bytes)
 {
     const struct http1_head *head = c->worker->head;
     struct http1_body body;
+    struct sticky sticky;
     struct buf *buf;
     bool expects = head->expect_continue;
 
     c->pin = pin_get(c->worker);
     c->node_index = conn_node(c)->index;
     c->requests++;
+    logged_begin(c, head);
+    c->claim.count = 0;
+    if (stickiness(c, &sticky))
+        sticky_read(&sticky, head, &c->claim);
     worker_count(c->worker, COUNT_REQUESTS);
     c->method = head->method;
     c->minor = (uint8_t)head->minor;
@@ -407,6 +448,7 @@ static void request_refuse(struct conn *c, enum http1_reason reason)
     desync_count(c);
     c->pin = pin_get(c->worker);
     c->method = METHOD_OTHER;
+    logged_begin(c, NULL);
     conn_answer(c, http1_reason_status(reason));
 }
 

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/ring.h"
 #include "health/health.h"
+#include "lb/access.h"
 #include "lb/admin.h"
 #include "lb/control.h"
 #include "lb/generation.h"
@@ -15,6 +16,8 @@
 #include "lb/instance.h"
 #include "lb/notify.h"
 #include "lb/privsep.h"
+#include "lb/sticky.h"
+#include "lb/sticky_key.h"
 #include "lb/worker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +38,7 @@
 #define LOOK_MS 20                  /* how often main looks for what it waits for: first checks, the end of the workers */
 #define DESCRIPTORS_KEPT 256        /* for listeners, checks, control, logs */
 #define DESCRIPTORS_PER_CONNECTION 2
+#define ACCESS_RING_BYTES (1024 * 1024)     /* lines of one worker that the disk has not taken yet */
 
 struct daemon {
     struct halb_args args;
@@ -44,6 +48,8 @@ struct daemon {
     struct health *health;
     struct control *control;
     struct admin *admin;
+    struct access_log *access_log;
+    struct sticky_keys *sticky_keys;
     struct worker_shared shared;
     struct worker **workers;
     unsigned worker_count;
@@ -216,6 +222,86 @@ static int ring_failed(int err)
     return -1;
 }
 
+/* Opens the access logs, or opens them again. A balancer whose log can not be opened keeps the one that it has. */
+static int access_logs_attach(struct daemon *daemon)
+{
+    const struct config *config = control_generation(daemon->control)->config;
+    int failed = 0;
+
+    for (unsigned i = 0; i < config->balancer_count; i++) {
+        const struct config_access_log *log = &config->balancers[i].attributes.access_log;
+        int r;
+        if (!log->enabled)
+            continue;
+        r = privsep_access_log(daemon->privsep, i);
+        if (r >= 0)
+            r = access_log_attach(daemon->access_log, log->path, r);
+        if (r < 0) {
+            log_error("%s: access log %s: %s", config->balancers[i].name, log->path, strerror(-r));
+            failed = r;
+        }
+    }
+    return failed;
+}
+
+static bool access_logs_wanted(const struct config *config)
+{
+    for (size_t i = 0; i < config->balancer_count; i++)
+        if (config->balancers[i].attributes.access_log.enabled)
+            return true;
+    return false;
+}
+
+static int access_begin(struct daemon *daemon, unsigned workers)
+{
+    int r;
+
+    if (!access_logs_wanted(control_generation(daemon->control)->config))
+        return 0;
+    r = access_log_start(workers, ACCESS_RING_BYTES, &daemon->access_log);
+    if (r == 0)
+        r = access_logs_attach(daemon);
+    return r < 0 ? start_failed("access log", strerror(-r), "give it a path in a folder that exists and that may be written") : 0;
+}
+
+static bool any_sticky(const struct config *config)
+{
+    for (size_t i = 0; i < config->balancer_count; i++)
+        for (size_t k = 0; k < config->balancers[i].listener_count; k++)
+            if (config->balancers[i].listeners[k].sticky != NULL)
+                return true;
+    return false;
+}
+
+/* The key of the cookies: from a file that several nodes may share, else our own, made once and kept. */
+static int cookie_key(struct daemon *daemon, const struct config *config, struct sticky_key *key)
+{
+    int fd = privsep_cookie_key(daemon->privsep), r;
+
+    if (fd == -ENOENT && config->process.cookie_key_file[0] == '\0')
+        return sticky_key_make(config->process.state_dir, key);
+    if (fd < 0)
+        return fd;
+    r = sticky_key_read(fd, key);
+    close(fd);
+    return r;
+}
+
+static int sticky_begin(struct daemon *daemon, const struct config *config)
+{
+    struct sticky_key key;
+    int r;
+
+    if (!any_sticky(config))
+        return 0;
+    r = cookie_key(daemon, config, &key);
+    if (r == 0)
+        r = sticky_keys_new(&key, NULL, &daemon->sticky_keys);
+    explicit_bzero(&key, sizeof(key));
+    daemon->shared.sticky_keys = daemon->sticky_keys;
+    return r < 0 ? start_failed("the key of sticky cookies", strerror(-r), "see process.cookie_key_file and process.state_dir") : 0;
+}
+
 static int worker_begin(struct daemon *daemon, unsigned index, const struct listener_conf *listeners, size_t count)
 {
     struct worker_conf conf = {
@@ -224,6 +310,7 @@ static int worker_begin(struct daemon *daemon, unsigned index, const struct list
         .generation = (struct generation *)control_generation(daemon->control),
         .listeners = listeners,
         .listener_count = count,
+        .lines = daemon->access_log == NULL ? NULL : access_log_lines(daemon->access_log, index),
     };
     int r = worker_start(&conf, &daemon->workers[index]);
 
@@ -352,6 +439,14 @@ static void signal_await(struct daemon *daemon)
     ring_read(daemon->ring, &daemon->signal_op, daemon->signal_fd, &daemon->signal, sizeof(daemon->signal));
 }
 
+static void reopen(struct daemon *daemon)
+{
+    if (daemon->access_log == NULL)
+        log_info("SIGUSR1: there is no log file to reopen: this version logs to standard error, and no balancer has an access log");
+    else if (access_logs_attach(daemon) == 0)
+        log_info("SIGUSR1: access logs reopened");
+}
+
 static void on_signal(struct op *op, struct ring_result result)
 {
     struct daemon *daemon = container_of(op, struct daemon, signal_op);
@@ -368,7 +463,7 @@ static void on_signal(struct op *op, struct ring_result result)
             log_warning("SIGHUP: reload is not supported by this version; nothing was changed");
             break;
         case SIGUSR1:
-            log_warning("SIGUSR1: there is no log file to reopen: this version logs to standard error");
+            reopen(daemon);
             break;
         case SIGUSR2:
             log_warning("SIGUSR2: handing over to a successor is not supported by this version; nothing was changed");
@@ -457,6 +552,9 @@ static void finish(struct daemon *daemon)
     if (daemon->ring != NULL)
         ring_timer_stop(daemon->ring, &daemon->look);
     workers_end(daemon);
+    sticky_keys_free(&daemon->sticky_keys);
+    if (daemon->access_log != NULL)
+        access_log_stop(&daemon->access_log);
     if (daemon->health != NULL)
         health_stop(&daemon->health);
     if (daemon->admin != NULL) {
@@ -517,7 +615,8 @@ static int begin(struct daemon *daemon, const struct config *config)
         return ring_failed(r);
     }
     daemon->shared.board = daemon->board;
-    if (control_begin(daemon, copy) < 0 || workers_begin(daemon, workers) < 0 || admin_begin(daemon) < 0)
+    if (control_begin(daemon, copy) < 0 || access_begin(daemon, workers) < 0 || sticky_begin(daemon, config) < 0 ||
+        workers_begin(daemon, workers) < 0 || admin_begin(daemon) < 0)
         return -1;
     return signals_begin(daemon);
 }

@@ -195,6 +195,8 @@ void head_add_response(struct buf *buf, const struct head_response *response)
         buf_add_text(buf, "Transfer-Encoding: chunked\r\n");
     else if (length_allowed(head))
         add_length(buf, head->content_length);
+    if (response->added != NULL)
+        buf_add(buf, response->added->data, response->added->len);
     if (response->websocket)
         add_upgrade(buf);
     else if (head->status >= 200)

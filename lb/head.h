@@ -28,6 +28,7 @@ struct head_response {
     bool rechunk;                       /* the body goes out chunked, whatever it came as */
     bool keep_alive;
     bool websocket;                     /* 101: the instance has switched */
+    const struct buf *added;            /* further fields, whole lines; NULL: none */
 };
 size_t head_response_room(const struct http1_head *head, size_t head_bytes);
 void head_add_response(struct buf *buf, const struct head_response *response);

@@ -36,7 +36,10 @@ struct privsep {
     gid_t gid;
 };
 
-struct request {                /* for a listening socket */
+enum request_kind { REQUEST_LISTENER, REQUEST_ACCESS_LOG, REQUEST_COOKIE_KEY };
+
+struct request {
+    enum request_kind kind;
     unsigned balancer, subnet, listener, worker;
 };
 
@@ -172,6 +175,38 @@ static int open_admin_socket(const struct config *config, uid_t uid, gid_t gid)
     return r;
 }
 
+static int open_access_log(const struct config *config, unsigned balancer)
+{
+    const struct config_access_log *log;
+    int fd;
+
+    if (balancer >= config->balancer_count || !config->balancers[balancer].attributes.access_log.enabled)
+        return -ENOENT;
+    log = &config->balancers[balancer].attributes.access_log;
+    fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_cookie_key(const struct config *config)
+{
+    int fd = config->process.cookie_key_file[0] == '\0' ? -1 : open(config->process.cookie_key_file, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+    return fd < 0 ? (config->process.cookie_key_file[0] == '\0' ? -ENOENT : -errno) : fd;
+}
+
+static int serve(const struct config *config, const struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_LISTENER:
+        return open_listener(config, request);
+    case REQUEST_ACCESS_LOG:
+        return open_access_log(config, request->balancer);
+    case REQUEST_COOKIE_KEY:
+        return open_cookie_key(config);
+    }
+    return -EINVAL;
+}
+
 static int make_state_dir(const struct config *config, uid_t uid, gid_t gid)
 {
     const char *path = config->process.state_dir;
@@ -222,15 +257,34 @@ static int answer_receive(int from)
     return fd;
 }
 
-int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker)
+static int ask(struct privsep *privsep, const struct request *request)
 {
-    struct request request = { balancer, subnet, listener, worker };
-
     if (privsep->parent < 0)
-        return open_listener(privsep->config, &request);
-    if (send(privsep->parent, &request, sizeof(request), MSG_NOSIGNAL) < 0)
+        return serve(privsep->config, request);
+    if (send(privsep->parent, request, sizeof(*request), MSG_NOSIGNAL) < 0)
         return -errno;
     return answer_receive(privsep->parent);
+}
+
+int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker)
+{
+    struct request request = { REQUEST_LISTENER, balancer, subnet, listener, worker };
+
+    return ask(privsep, &request);
+}
+
+int privsep_access_log(struct privsep *privsep, unsigned balancer)
+{
+    struct request request = { .kind = REQUEST_ACCESS_LOG, .balancer = balancer };
+
+    return ask(privsep, &request);
+}
+
+int privsep_cookie_key(struct privsep *privsep)
+{
+    struct request request = { .kind = REQUEST_COOKIE_KEY };
+
+    return ask(privsep, &request);
 }
 
 int privsep_admin_socket(struct privsep *privsep)
@@ -255,7 +309,7 @@ static void serve_child(const struct config *config, int child)
 
     if (recv(child, &request, sizeof(request), MSG_DONTWAIT) != (ssize_t)sizeof(request))
         return;
-    result = open_listener(config, &request);
+    result = serve(config, &request);
     answer_send(child, result);
     if (result >= 0)
         close(result);

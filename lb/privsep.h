@@ -20,6 +20,10 @@ void privsep_free(struct privsep **privsep);
 /* A listening socket of its own for one worker; subnet and listener index into the balancer's. -errno: -EADDRINUSE also when
  * SO_REUSEPORT would have let us in beside a stranger. */
 int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet, unsigned listener, unsigned worker);
+/* The balancer's access log, opened for appending; again after it was moved away. -ENOENT: it has none. */
+int privsep_access_log(struct privsep *privsep, unsigned balancer);
+/* process.cookie_key_file, opened for reading; -ENOENT: none is configured. */
+int privsep_cookie_key(struct privsep *privsep);
 /* What was made before the split, so that no folder of the child's is ever acted in with root's rights: the control socket,
  * listening (yours, once; a stale one was replaced), and the state directory. -EADDRINUSE: a living process serves the socket. */
 int privsep_admin_socket(struct privsep *privsep);

@@ -113,6 +113,10 @@ static void conn_attach(struct conn *c)
     c->request.head_sent = false;
     if (c->request.whole_in_head)
         c->request.ended = false;
+    if (c->http)
+        logged_sent(c);
+    else
+        logged_answered(c, 0);          /* a stream's instance answers by taking the connection */
     if (!c->http) {
         struct http1_body stream = { .framing = BODY_UNTIL_CLOSE };
         flow_start(&c->response, &c->back->side, &c->front, &stream, NULL, false);
@@ -145,6 +149,7 @@ static void conn_use(struct conn *c, struct instance *instance)
         return;
     }
     c->instance = instance;
+    logged_sent(c);
     if (c->back->state == BACK_CONNECTING) {
         conn_enter(c, CONN_CONNECT);
         conn_deadline(c, CONN_CONNECT_BOUND_MS);
@@ -200,6 +205,9 @@ static enum pick conn_pick(struct conn *c, struct instance **instance)
 
     if (c->state != CONN_QUEUED && surge_any(conn_surge(c)) && pool_any_eligible(conn_node(c)))
         return PICK_FULL;
+    for (unsigned i = 0; i < c->claim.count; i++)
+        if (pool_pick_named(conn_node(c), &ask, c->claim.ids[i], instance) == PICK_ONE)
+            return PICK_ONE;
     return pool_pick(conn_node(c), &ask, instance);
 }
 

@@ -255,6 +255,7 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
         return -ENOMEM;
     worker->index = conf->index;
     worker->shared = conf->shared;
+    worker->lines = conf->lines;
     worker->listener_count = conf->listener_count;
     list_init(&worker->conns);
     list_init(&worker->queue);

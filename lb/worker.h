@@ -13,12 +13,14 @@
  * instances' counts, nothing else. Everything here is touched by its own thread
  * alone, unless it says otherwise.
  */
+struct access_lines;
 struct board;
 struct conn;
 struct generation;
 struct http1_head;
 struct listener;
 struct pipe_pool;
+struct sticky_keys;
 
 /* Why a connection or an attempt ended, and what else is counted: NAME, text for the log. */
 #define WORKER_COUNTERS(X)                                                     \
@@ -54,6 +56,7 @@ struct pin {
 /* What all workers of the process share besides the generation. */
 struct worker_shared {
     struct board *board;
+    const struct sticky_keys *sticky_keys;      /* NULL: no listener is sticky */
     atomic_uint connections;            /* fronts open, over all workers */
     unsigned connections_max;
 };
@@ -81,6 +84,7 @@ struct worker {
     unsigned conn_count, back_count;
     uint64_t changes_seen;              /* of the board, at the last review */
     uint64_t random;                    /* state; never 0 */
+    struct access_lines *lines;         /* of the access log; NULL: there is none */
     struct pipe_pool *pipes;            /* for bulk TCP */
     struct http1_head *head;            /* scratch: the head being looked at; never across callbacks */
     struct condition conditions[CONDITIONS];
@@ -109,6 +113,7 @@ struct worker_conf {
     struct generation *generation;      /* gets a reference of the worker's */
     const struct listener_conf *listeners;
     size_t listener_count;
+    struct access_lines *lines;         /* borrowed until the worker has ended; NULL: no access log */
 };
 
 /* Main thread. 0 and *ret, or -errno as ring_new() gave it. */
