@@ -209,6 +209,7 @@ static void conn_timed_out(struct conn *c)
             conn_close(c, CLOSE_IDLE, false);
         } else {
             c->pin = pin_get(c->worker);
+            c->method = METHOD_OTHER;       /* not known yet; it was the last request's */
             logged_begin(c, NULL);
             conn_answer(c, 408);
         }
@@ -264,8 +265,14 @@ static void stream_begin(struct conn *c)
     c->pin = pin_get(c->worker);
     c->node_index = conn_node(c)->index;
     logged_begin(c, NULL);
-    if (conn_introduces(c) && (introduction = buf_new(PROXY_MAX)) != NULL)
+    if (conn_introduces(c)) {
+        introduction = buf_new(PROXY_MAX);
+        if (introduction == NULL) {
+            conn_close(c, CLOSE_NO_MEMORY, false);
+            return;
+        }
         conn_introduce(c, introduction);
+    }
     flow_start(&c->request, &c->front, NULL, &stream, introduction, false);
     conn_dispatch(c);
 }
