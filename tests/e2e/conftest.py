@@ -1,4 +1,10 @@
 """Fixtures of the end-to-end tests, and halb's log beside every failure."""
+import os
+import pathlib
+import pwd
+import shutil
+import tempfile
+
 import pytest
 
 pytest.register_assert_rewrite("lib")
@@ -30,6 +36,23 @@ def shared_place(tmp_path_factory):
     made = Place(tmp_path_factory.mktemp("place"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def open_place():
+    """A Place in a folder that belongs to nobody, for a halb that root starts and that runs as nobody."""
+    nobody = pwd.getpwnam("nobody")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="halb-e2e-"))
+    state = folder / "state"
+    state.mkdir()
+    for path in (folder, state):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    folder.chmod(0o755)
+    place = Place(folder)
+    place.process["user"] = "nobody"
+    yield place
+    place.close()
+    shutil.rmtree(folder)
 
 
 @pytest.hookimpl(hookwrapper=True)
