@@ -121,6 +121,8 @@ void conn_settle(struct conn *c)
     if (c->pin != NULL)
         pin_put(&c->pin);
     list_remove(&c->link);
+    c->listener->conn_count--;
+    listener_reap(c->listener);
     worker->conn_count--;
     atomic_fetch_sub(&worker->shared->connections, 1);
     free(c);
@@ -208,7 +210,7 @@ static void conn_timed_out(struct conn *c)
         if (c->in_head == NULL) {
             conn_close(c, CLOSE_IDLE, false);
         } else {
-            c->pin = pin_get(c->worker);
+            conn_pin(c);
             c->method = METHOD_OTHER;       /* not known yet; it was the last request's */
             logged_begin(c, NULL);
             conn_answer(c, 408);
@@ -262,8 +264,7 @@ static void stream_begin(struct conn *c)
     struct http1_body stream = { .framing = BODY_UNTIL_CLOSE };
     struct buf *introduction = NULL;
 
-    c->pin = pin_get(c->worker);
-    c->node_index = conn_node(c)->index;
+    conn_pin(c);
     logged_begin(c, NULL);
     if (conn_introduces(c)) {
         introduction = buf_new(PROXY_MAX);
@@ -334,7 +335,7 @@ static void conn_wind_up(struct conn *c)
         conn_deadline(c, LAST_CHANCE_MS);
 }
 
-void conn_accept(struct worker *worker, const struct listener *listener, int fd, const struct addr *client)
+void conn_accept(struct worker *worker, struct listener *listener, int fd, const struct addr *client)
 {
     struct conn *c = calloc(1, sizeof(*c));
 
@@ -350,6 +351,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
     list_init(&c->place.link);
     c->worker = worker;
     c->listener = listener;
+    listener->conn_count++;
     c->client = *client;
     list_append(&worker->conns, &c->link);
     worker->conn_count++;
@@ -362,7 +364,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
     } else {
         conn_begin(c);
     }
-    if (worker->state != WORKER_RUNS)
+    if (!conn_may_stay(c))
         conn_wind_up(c);
     conn_settle(c);
 }

@@ -5,6 +5,7 @@
 #include "common/http1.h"
 #include "common/list.h"
 #include "common/timer.h"
+#include "lb/listener.h"
 #include "lb/pool.h"
 #include "lb/relay.h"
 #include "lb/side.h"
@@ -18,7 +19,6 @@
  */
 struct back;
 struct instance;
-struct listener;
 struct logged;
 struct pin;
 struct splicing;
@@ -55,7 +55,7 @@ enum failure { FAILED_NO_INSTANCE, FAILED_RESOURCES, FAILED_REFUSED, FAILED_CONN
 struct conn {
     struct side front;
     struct worker *worker;
-    const struct listener *listener;
+    struct listener *listener;          /* counts us */
     struct list link;                   /* worker's conns */
     struct timer timer;
     uint64_t deadline_ms;
@@ -68,7 +68,8 @@ struct conn {
     /* The exchange: from a whole request head (TCP: from accept) to the end of its answer. */
     struct pin *pin;                    /* NULL: none */
     struct instance *instance;          /* in use; else NULL */
-    unsigned node_index;                /* whose use of it is counted */
+    struct listener_at at;              /* in the pin's generation */
+    unsigned node_index;                /* whose use of the instance is counted */
     struct back *back;                  /* CONNECT, RELAY */
     struct flow request, response;
     struct splicing *splicing;          /* bulk TCP: the streams that took over from the flows */
@@ -103,7 +104,7 @@ struct conn {
 };
 
 /* Takes the descriptor over (also on failure: closed). */
-void conn_accept(struct worker *worker, const struct listener *listener, int fd, const struct addr *client);
+void conn_accept(struct worker *worker, struct listener *listener, int fd, const struct addr *client);
 
 /* From its back: connecting has ended; something has come or gone. */
 void conn_connected(struct conn *c, int res);

@@ -17,19 +17,39 @@ static inline struct ring *conn_ring(const struct conn *c)
     return c->worker->ring;
 }
 
+/* Where it stands: in the generation that its exchange began with, else in the listener's newest. */
+static inline const struct listener_at *conn_at(const struct conn *c)
+{
+    return c->pin != NULL ? &c->at : &c->listener->at;
+}
+
 static inline const struct balancer *conn_balancer(const struct conn *c)
 {
-    return listener_balancer(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+    return conn_at(c)->balancer;
 }
 
 static inline const struct node *conn_node(const struct conn *c)
 {
-    return listener_node(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+    return conn_at(c)->node;
 }
 
 static inline const struct config_listener *conn_listener(const struct conn *c)
 {
-    return listener_config(c->listener, (c->pin != NULL ? c->pin : c->worker->pin)->generation);
+    return conn_at(c)->conf;
+}
+
+/* An exchange begins. */
+static inline void conn_pin(struct conn *c)
+{
+    c->pin = pin_get(c->listener->pin);
+    c->at = c->listener->at;
+    c->node_index = c->at.node->index;
+}
+
+/* May it go on with a further request? */
+static inline bool conn_may_stay(const struct conn *c)
+{
+    return c->worker->state == WORKER_RUNS && !c->listener->closing;
 }
 
 static inline const struct config_attributes *conn_attributes(const struct conn *c)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DRAIN_LOOK_MS 50        /* how often we look whether draining instances have come to rest */
 
@@ -82,10 +83,86 @@ static bool phases_set(const struct generation *generation)
     return leaving;
 }
 
-static void generation_swap(struct control *control, struct generation *next)
+static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error->message, sizeof(error->message), format, args);
+    va_end(args);
+    return code;
+}
+
+size_t control_listeners(const struct generation *generation, struct listener_conf *confs)
+{
+    size_t count = 0;
+
+    for (unsigned b = 0; b < generation->balancer_count; b++) {
+        const struct balancer *balancer = &generation->balancers[b];
+        for (unsigned n = 0; n < balancer->node_count; n++)
+            for (unsigned l = 0; l < balancer->conf->listener_count; l++, count++)
+                if (confs != NULL)
+                    confs[count] = (struct listener_conf){ .balancer = b, .node = n, .listener = l, .fd = -1,
+                        .address = addr_with_port(balancer->nodes[n].subnet->address, balancer->conf->listeners[l].port) };
+    }
+    return count;
+}
+
+/* The listeners of a new generation, a list for each worker; new addresses with a socket each. */
+struct listening {
+    struct listener_conf *confs;        /* [workers * count] */
+    size_t count, workers;
+};
+
+static bool listened_on(const struct generation *generation, const struct addr *address)
+{
+    for (size_t i = 0; generation != NULL && i < generation->balancer_count; i++) {
+        const struct balancer *balancer = &generation->balancers[i];
+        for (size_t n = 0; n < balancer->node_count; n++)
+            for (size_t l = 0; l < balancer->conf->listener_count; l++)
+                if (balancer->conf->listeners[l].port == addr_port(address) && addr_equal_host(&balancer->nodes[n].subnet->address, address))
+                    return true;
+    }
+    return false;
+}
+
+static void listening_fini(struct listening *listening, bool close_all)
+{
+    for (size_t i = 0; close_all && i < listening->workers * listening->count; i++)
+        if (listening->confs[i].fd >= 0)
+            close(listening->confs[i].fd);
+    free(listening->confs);
+}
+
+/* All or none: a socket that can not be had leaves everything as it was. */
+static int listening_init(struct listening *listening, struct control *control, const struct generation *next)
+{
+    *listening = (struct listening){ .count = control_listeners(next, NULL), .workers = control->worker_count };
+    listening->confs = calloc(listening->count * listening->workers + 1, sizeof(*listening->confs));
+    if (listening->confs == NULL)
+        return -ENOMEM;
+    for (unsigned w = 0; w < listening->workers; w++)
+        control_listeners(next, &listening->confs[w * listening->count]);
+    for (unsigned w = 0; w < listening->workers; w++)
+        for (size_t i = 0; i < listening->count; i++) {
+            struct listener_conf *conf = &listening->confs[w * listening->count + i];
+            if (listened_on(control->generation, &conf->address))
+                continue;
+            conf->fd = control->conf.listen(control->conf.arg, next, conf->balancer, conf->node, conf->listener, w);
+            if (conf->fd < 0) {
+                int r = conf->fd;
+                listening_fini(listening, true);
+                return r;
+            }
+        }
+    return 0;
+}
+
+static void generation_swap(struct control *control, struct generation *next, const struct listening *listening)
 {
     for (size_t i = 0; i < control->worker_count; i++)
-        if (worker_publish(control->workers[i], next) < 0)
+        if (worker_publish(control->workers[i], next, &listening->confs[i * listening->count], listening->count) < 0)
             log_error("no memory to tell worker %zu of a change; it goes on with what it had", i);
     generation_unref(&control->generation);
     control->generation = next;
@@ -96,20 +173,37 @@ static void generation_swap(struct control *control, struct generation *next)
 static int apply(struct control *control, struct config *config)
 {
     struct generation_conf conf = { .zone = control->conf.zone, .worker_count = control->conf.worker_count, .now_ms = now_ms(), .board = control->conf.board };
+    struct listening listening;
     struct generation *next;
     int r = generation_new(config, control->generation, &conf, &next);
 
     if (r < 0)
         return r;
-    r = control->conf.plan(control->conf.plan_arg, next);
+    r = listening_init(&listening, control, next);
     if (r < 0) {
+        generation_unref(&next);
+        return r;
+    }
+    r = control->conf.plan(control->conf.arg, next);
+    if (r < 0) {
+        listening_fini(&listening, true);
         generation_unref(&next);
         return r;
     }
     if (phases_set(next))
         ring_timer_set(control->conf.ring, &control->drain_timer, now_ms() + DRAIN_LOOK_MS);
-    generation_swap(control, next);
+    generation_swap(control, next, &listening);
+    listening_fini(&listening, false);
     return 0;
+}
+
+enum control_code control_reload(struct control *control, struct config *config, struct control_error *error)
+{
+    int r = apply(control, config);
+
+    if (r < 0)
+        return refuse(error, CONTROL_FAILED, "%s; the configuration before stays in force", strerror(-r));
+    return CONTROL_OK;
 }
 
 static void on_drain_timer(struct timer *timer)
@@ -190,17 +284,6 @@ bool control_checked(const struct control *control)
 const struct generation *control_generation(const struct control *control)
 {
     return control->generation;
-}
-
-static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static enum control_code refuse(struct control_error *error, enum control_code code, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(error->message, sizeof(error->message), format, args);
-    va_end(args);
-    return code;
 }
 
 /* What a call of config_with_...() came to, and then the change itself. */

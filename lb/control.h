@@ -19,7 +19,9 @@ struct control_conf {
     struct ring *ring;                  /* main's */
     struct board *board;
     int (*plan)(void *arg, const struct generation *generation);    /* has these registrations checked from now on; 0 or -errno */
-    void *plan_arg;
+    /* A listening socket for one worker, or -errno (already logged). subnet, listener: indices of the newest configuration's balancer. */
+    int (*listen)(void *arg, const struct generation *generation, unsigned balancer, unsigned node, unsigned listener, unsigned worker);
+    void *arg;                          /* of both */
     const char *zone;                   /* -z, or NULL */
     unsigned worker_count;
 };
@@ -42,6 +44,13 @@ enum control_code control_register(struct control *control, const char *balancer
 enum control_code control_deregister(struct control *control, const char *balancer, const char *const *ids, size_t count, struct control_error *error);
 enum control_code control_health_check(struct control *control, const char *balancer, const struct config_health_change *change, struct control_error *error);
 enum control_code control_set_admin(struct control *control, const char *balancer, const char *id, enum slot_admin admin, struct control_error *error);
+
+/* Everything as this configuration says (taken over, also on failure); what was changed at run time before is gone with the one before.
+ * CONTROL_FAILED: nothing was changed. */
+enum control_code control_reload(struct control *control, struct config *config, struct control_error *error);
+/* What workers listen on in a generation; fd is -1 in each. Returns how many; confs may be NULL. */
+struct listener_conf;
+size_t control_listeners(const struct generation *generation, struct listener_conf *confs);
 
 /* The one in force; borrowed until control returns to its loop. */
 const struct generation *control_generation(const struct control *control);

@@ -59,7 +59,7 @@ void conn_answer_send(struct conn *c)
     } else if (text != NULL) {
         c->answer = NULL;
         side_send_text(conn_ring(c), &c->front, text);
-    } else if (c->keep_alive && c->worker->state == WORKER_RUNS) {
+    } else if (c->keep_alive && conn_may_stay(c)) {
         next_request(c);
     } else {
         conn_linger(c, CLOSE_REFUSED);
@@ -120,7 +120,7 @@ void conn_answer(struct conn *c, int status)
     count_answer(c, status);
     conn_queue_leave(c);
     conn_back_drop(c, false);
-    c->keep_alive = body_discard(c) && c->keep_alive && status >= 500 && c->worker->state == WORKER_RUNS;
+    c->keep_alive = body_discard(c) && c->keep_alive && status >= 500 && conn_may_stay(c);
     flow_stop(&c->request);
     answer_choose(c, status);
     conn_enter(c, CONN_ANSWER);
@@ -156,7 +156,7 @@ void conn_deliver(struct conn *c)
 
 void conn_exchange_end(struct conn *c)
 {
-    if (c->request_whole && c->keep_alive && c->worker->state == WORKER_RUNS)
+    if (c->request_whole && c->keep_alive && conn_may_stay(c))
         next_request(c);
     else if (c->request_whole && c->front.inbox == NULL && !conn_bytes_waiting(c))
         conn_close(c, CLOSE_DONE, false);
@@ -210,7 +210,7 @@ static enum failure answer_begin(struct conn *c, const struct http1_head *head, 
         return FAILED_RESOURCES;
     }
     response.added = cookie;
-    if (ends_by_close(c, head) || !c->request.ended || c->worker->state != WORKER_RUNS)
+    if (ends_by_close(c, head) || !c->request.ended || !conn_may_stay(c))
         c->keep_alive = false;
     response.keep_alive = c->keep_alive;
     head_add_response(buf, &response);
@@ -412,8 +412,7 @@ static void request_begin(struct conn *c, size_t head_bytes)
     struct buf *buf;
     bool expects = head->expect_continue;
 
-    c->pin = pin_get(c->worker);
-    c->node_index = conn_node(c)->index;
+    conn_pin(c);
     c->requests++;
     logged_begin(c, head);
     c->claim.count = 0;
@@ -446,7 +445,7 @@ static void request_refuse(struct conn *c, enum http1_reason reason)
     worker_count(c->worker, COUNT_REQUESTS);
     atomic_fetch_add_explicit(&c->worker->reasons[reason], 1, memory_order_relaxed);
     desync_count(c);
-    c->pin = pin_get(c->worker);
+    conn_pin(c);
     c->method = METHOD_OTHER;
     logged_begin(c, NULL);
     conn_answer(c, http1_reason_status(reason));

@@ -165,47 +165,47 @@ static unsigned workers_wanted(const struct config *config)
     return cpus < 1 ? 1 : (unsigned)cpus;
 }
 
-static int listener_failed(const struct config *config, const struct listener_conf *conf, const struct node *node, int err)
+static void listener_failed(const struct generation *generation, const struct listener_conf *conf, int err)
 {
-    const struct config_balancer *balancer = &config->balancers[conf->balancer];
-    struct addr at = addr_with_port(node->subnet->address, balancer->listeners[conf->listener].port);
-    char text[ADDR_TEXT_MAX], what[128];
+    char text[ADDR_TEXT_MAX];
     const char *remedy = "";
 
-    snprintf(what, sizeof(what), "%s: %s", balancer->name, addr_format(&at, text));
     if (err == -EADDRINUSE)
-        remedy = "end what listens there, or change the listener's port";
+        remedy = "; end what listens there, or change the listener's port";
     else if (err == -EACCES || err == -EPERM)
-        remedy = "a port below 1024 needs root: start as root (the rights are dropped at once), or take a higher port";
-    return start_failed(what, err == -EADDRINUSE ? "address in use" : strerror(-err), remedy);
+        remedy = "; a port below 1024 needs root: start as root (the rights are dropped at once), or take a higher port";
+    log_error("cannot listen: %s: %s: %s%s", generation->balancers[conf->balancer].conf->name, addr_format(&conf->address, text),
+              err == -EADDRINUSE ? "address in use" : strerror(-err), remedy);
+}
+
+/* One socket for one worker on one listener of a node. */
+static int listen_for(void *arg, const struct generation *generation, unsigned balancer, unsigned node, unsigned listener, unsigned worker)
+{
+    struct daemon *daemon = arg;
+    const struct balancer *b = &generation->balancers[balancer];
+    struct listener_conf conf = { .balancer = balancer,
+        .address = addr_with_port(b->nodes[node].subnet->address, b->conf->listeners[listener].port) };
+    int fd = privsep_listener(daemon->privsep, balancer, b->nodes[node].index, listener, worker);
+
+    if (fd < 0)
+        listener_failed(generation, &conf, fd);
+    return fd;
 }
 
 /* One socket for each worker on each listener of each node that we serve. */
-static int listeners_open(struct daemon *daemon, unsigned worker, struct listener_conf *confs, size_t *count)
+static int listeners_open(struct daemon *daemon, unsigned worker, struct listener_conf *confs, size_t *opened)
 {
     const struct generation *generation = control_generation(daemon->control);
+    size_t count = control_listeners(generation, &confs[*opened]);
 
-    for (unsigned b = 0; b < generation->balancer_count; b++) {
-        const struct balancer *balancer = &generation->balancers[b];
-        for (unsigned n = 0; n < balancer->node_count; n++)
-            for (unsigned l = 0; l < balancer->conf->listener_count; l++) {
-                struct listener_conf conf = { .balancer = b, .node = n, .listener = l };
-                conf.fd = privsep_listener(daemon->privsep, b, balancer->nodes[n].index, l, worker);
-                if (conf.fd < 0)
-                    return listener_failed(generation->config, &conf, &balancer->nodes[n], conf.fd);
-                confs[(*count)++] = conf;
-            }
+    for (size_t i = 0; i < count; i++) {
+        struct listener_conf *conf = &confs[*opened];
+        conf->fd = listen_for(daemon, generation, conf->balancer, conf->node, conf->listener, worker);
+        if (conf->fd < 0)
+            return -1;
+        (*opened)++;
     }
     return 0;
-}
-
-static size_t listener_count(const struct generation *generation)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < generation->balancer_count; i++)
-        count += generation->balancers[i].node_count * generation->balancers[i].conf->listener_count;
-    return count;
 }
 
 static void listeners_close(struct listener_conf *confs, size_t count)
@@ -244,21 +244,10 @@ static int access_logs_attach(struct daemon *daemon)
     return failed;
 }
 
-static bool access_logs_wanted(const struct config *config)
-{
-    for (size_t i = 0; i < config->balancer_count; i++)
-        if (config->balancers[i].attributes.access_log.enabled)
-            return true;
-    return false;
-}
-
 static int access_begin(struct daemon *daemon, unsigned workers)
 {
-    int r;
+    int r = access_log_start(workers, ACCESS_RING_BYTES, &daemon->access_log);
 
-    if (!access_logs_wanted(control_generation(daemon->control)->config))
-        return 0;
-    r = access_log_start(workers, ACCESS_RING_BYTES, &daemon->access_log);
     if (r == 0)
         r = access_logs_attach(daemon);
     return r < 0 ? start_failed("access log", strerror(-r), "give it a path in a folder that exists and that may be written") : 0;
@@ -292,7 +281,7 @@ static int sticky_begin(struct daemon *daemon, const struct config *config)
     struct sticky_key key;
     int r;
 
-    if (!any_sticky(config))
+    if (!any_sticky(config) || daemon->sticky_keys != NULL)
         return 0;
     r = cookie_key(daemon, config, &key);
     if (r == 0)
@@ -323,7 +312,7 @@ static int worker_begin(struct daemon *daemon, unsigned index, const struct list
 /* All sockets are bound before the first worker accepts: an address in use starts nothing. */
 static int workers_begin(struct daemon *daemon, unsigned wanted)
 {
-    size_t each = listener_count(control_generation(daemon->control)), opened = 0;
+    size_t each = control_listeners(control_generation(daemon->control), NULL), opened = 0;
     struct listener_conf *confs = calloc(wanted * each + 1, sizeof(*confs));
     int r = 0;
 
@@ -441,10 +430,76 @@ static void signal_await(struct daemon *daemon)
 
 static void reopen(struct daemon *daemon)
 {
-    if (daemon->access_log == NULL)
-        log_info("SIGUSR1: there is no log file to reopen: this version logs to standard error, and no balancer has an access log");
-    else if (access_logs_attach(daemon) == 0)
-        log_info("SIGUSR1: access logs reopened");
+    if (access_logs_attach(daemon) == 0)
+        log_info("SIGUSR1: access logs reopened (this version logs everything else to standard error)");
+}
+
+static void overrides_apply(const struct halb_args *args, struct config *config)
+{
+    if (args->admin_socket != NULL)
+        config->process.admin_socket = args->admin_socket;
+    if (args->state_dir != NULL)
+        config->process.state_dir = args->state_dir;
+}
+
+static bool zone_served(const struct config *config, const char *zone)
+{
+    if (zone == NULL)
+        return true;
+    for (size_t i = 0; i < config->balancer_count; i++)
+        for (size_t k = 0; k < config->balancers[i].subnet_count; k++)
+            if (strcmp(config->balancers[i].subnets[k].zone, zone) == 0)
+                return true;
+    return false;
+}
+
+/* What only a start can set. */
+static void warn_of_process(const struct config_process *now, const struct config_process *wanted)
+{
+    if (now->workers != wanted->workers || now->max_connections != wanted->max_connections || strcmp(now->user, wanted->user) != 0 ||
+        strcmp(now->admin_socket, wanted->admin_socket) != 0 || strcmp(now->state_dir, wanted->state_dir) != 0)
+        log_warning("reload: a change of workers, max_connections, user, admin_socket or state_dir needs a restart");
+}
+
+static int reload_apply(struct daemon *daemon, struct config *config)
+{
+    struct control_error error;
+    enum log_level level = config->process.log_level;
+
+    if (sticky_begin(daemon, config) < 0) {
+        config_free(&config);
+        return -1;
+    }
+    daemon->shutdown_timeout_ms = config->process.shutdown_timeout_ms;
+    if (control_reload(daemon->control, config, &error) != CONTROL_OK) {
+        log_error("reload: %s", error.message);
+        return -1;
+    }
+    log_open(level);
+    return access_logs_attach(daemon);
+}
+
+/* The file, read again. What it says takes the place of all that is in force; a bad one changes nothing. */
+static void reload(struct daemon *daemon)
+{
+    struct config *config;
+    char *errors;
+    int r = privsep_reload(daemon->privsep, &config, &errors);
+
+    if (r < 0) {
+        log_error("reload: nothing was changed: %s", errors != NULL ? errors : strerror(-r));
+        free(errors);
+        return;
+    }
+    if (!zone_served(config, daemon->args.zone)) {
+        log_error("reload: nothing was changed: no balancer has a subnet in zone %s", daemon->args.zone);
+        config_free(&config);
+        return;
+    }
+    overrides_apply(&daemon->args, config);
+    warn_of_process(&control_generation(daemon->control)->config->process, &config->process);
+    if (reload_apply(daemon, config) == 0)
+        log_info("configuration reloaded");
 }
 
 static void on_signal(struct op *op, struct ring_result result)
@@ -460,7 +515,7 @@ static void on_signal(struct op *op, struct ring_result result)
             stop(daemon);
             break;
         case SIGHUP:
-            log_warning("SIGHUP: reload is not supported by this version; nothing was changed");
+            reload(daemon);
             break;
         case SIGUSR1:
             reopen(daemon);
@@ -582,7 +637,8 @@ static int control_begin(struct daemon *daemon, struct config *config)
         .ring = daemon->ring,
         .board = daemon->board,
         .plan = plan,
-        .plan_arg = daemon,
+        .listen = listen_for,
+        .arg = daemon,
         .zone = daemon->args.zone,
         .worker_count = workers_wanted(config),
     };
@@ -621,21 +677,9 @@ static int begin(struct daemon *daemon, const struct config *config)
     return signals_begin(daemon);
 }
 
-static bool zone_served(const struct config *config, const char *zone)
-{
-    if (zone == NULL)
-        return true;
-    for (size_t i = 0; i < config->balancer_count; i++)
-        for (size_t k = 0; k < config->balancers[i].subnet_count; k++)
-            if (strcmp(config->balancers[i].subnets[k].zone, zone) == 0)
-                return true;
-    fprintf(stderr, "halb: -z %s: no balancer has a subnet in this zone\n", zone);
-    return false;
-}
-
 static int serve(struct daemon *daemon, const struct config *config)
 {
-    int r = privsep_start(config, &daemon->privsep);
+    int r = privsep_start(config, daemon->args.config, &daemon->privsep);
 
     if (r < 0)
         return EXIT_START;
@@ -667,16 +711,15 @@ static int version(void)
 
 static int with_config(struct daemon *daemon, struct config *config)
 {
-    if (daemon->args.admin_socket != NULL)
-        config->process.admin_socket = daemon->args.admin_socket;
-    if (daemon->args.state_dir != NULL)
-        config->process.state_dir = daemon->args.state_dir;
+    overrides_apply(&daemon->args, config);
     if (daemon->args.action == ACTION_TEST)
         return 0;
     if (daemon->args.action == ACTION_DUMP)
         return config_print(config, stdout) < 0 || fflush(stdout) != 0 ? EXIT_START : 0;
-    if (!zone_served(config, daemon->args.zone))
+    if (!zone_served(config, daemon->args.zone)) {
+        fprintf(stderr, "halb: -z %s: no balancer has a subnet in this zone\n", daemon->args.zone);
         return EXIT_USAGE;
+    }
     log_open(config->process.log_level);
     return serve(daemon, config);
 }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define PAUSE_MS 100        /* before accepting again when there was no descriptor or memory */
@@ -33,7 +34,6 @@ static bool place_take(struct worker *worker)
 static void admit(struct listener *listener, int fd)
 {
     struct worker *worker = listener->worker;
-    const struct generation *generation = worker->pin->generation;
     struct sockaddr_storage peer;
     socklen_t len = sizeof(peer);
     struct addr client;
@@ -43,7 +43,7 @@ static void admit(struct listener *listener, int fd)
         return;
     }
     client = addr_from_sockaddr((struct sockaddr *)&peer);
-    if (!secgroup_admits(listener_balancer(listener, generation)->admitted, listener_config(listener, generation)->port, &client)) {
+    if (!secgroup_admits(listener->at.balancer->admitted, listener->at.conf->port, &client)) {
         worker_count(worker, COUNT_DENIED);
         close(fd);
         return;
@@ -91,6 +91,7 @@ static void on_accepted(struct op *op, struct ring_result result)
     if (!result.more)
         accept_start(listener);
     finish(listener);
+    listener_reap(listener);
 }
 
 static void on_pause_over(struct timer *timer)
@@ -98,12 +99,42 @@ static void on_pause_over(struct timer *timer)
     accept_start(container_of(timer, struct listener, pause));
 }
 
-void listener_start(struct listener *listener, struct worker *worker, const struct listener_conf *conf)
+static struct listener_at place_of(const struct generation *generation, const struct listener_conf *conf)
 {
-    *listener = (struct listener){ .worker = worker, .fd = conf->fd, .balancer = conf->balancer, .node = conf->node, .listener = conf->listener };
+    const struct balancer *balancer;
+
+    assert(conf->balancer < generation->balancer_count);
+    balancer = &generation->balancers[conf->balancer];
+    assert(conf->node < balancer->node_count);
+    assert(conf->listener < balancer->conf->listener_count);
+    return (struct listener_at){ balancer, &balancer->nodes[conf->node], &balancer->conf->listeners[conf->listener] };
+}
+
+void listener_adopt(struct listener *listener, const struct listener_conf *conf)
+{
+    if (listener->pin != NULL)
+        pin_put(&listener->pin);
+    listener->pin = pin_get(listener->worker->pin);
+    listener->at = place_of(listener->pin->generation, conf);
+}
+
+struct listener *listener_new(struct worker *worker, const struct listener_conf *conf)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+
+    if (listener == NULL) {
+        close(conf->fd);
+        return NULL;
+    }
+    listener->worker = worker;
+    listener->fd = conf->fd;
+    listener->address = conf->address;
     op_init(&listener->accept_op, on_accepted);
     timer_init(&listener->pause, on_pause_over);
+    list_append(&worker->listeners, &listener->link);
+    listener_adopt(listener, conf);
     accept_start(listener);
+    return listener;
 }
 
 void listener_stop(struct listener *listener)
@@ -114,25 +145,14 @@ void listener_stop(struct listener *listener)
     ring_timer_stop(listener->worker->ring, &listener->pause);
     ring_cancel(listener->worker->ring, &listener->accept_op);
     finish(listener);
+    listener_reap(listener);
 }
 
-bool listener_stopped(const struct listener *listener)
+void listener_reap(struct listener *listener)
 {
-    return listener->fd < 0;
-}
-
-const struct balancer *listener_balancer(const struct listener *listener, const struct generation *generation)
-{
-    assert(listener->balancer < generation->balancer_count);
-    return &generation->balancers[listener->balancer];
-}
-
-const struct node *listener_node(const struct listener *listener, const struct generation *generation)
-{
-    return &listener_balancer(listener, generation)->nodes[listener->node];
-}
-
-const struct config_listener *listener_config(const struct listener *listener, const struct generation *generation)
-{
-    return &listener_balancer(listener, generation)->conf->listeners[listener->listener];
+    if (listener->fd >= 0 || listener->accept_op.active || listener->conn_count > 0)
+        return;
+    list_remove(&listener->link);
+    pin_put(&listener->pin);
+    free(listener);
 }

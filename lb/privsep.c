@@ -10,8 +10,10 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -28,7 +30,10 @@
 #define CAPABILITY_LAST 63
 
 struct privsep {
-    const struct config *config;
+    const struct config *config;        /* the newest reading; ours once it is not the first */
+    struct config *reread;
+    const char *admin_path;     /* as at the start */
+    const char *path;
     int admin;                  /* the control socket, or -errno */
     int state_dir;              /* 0, or -errno */
     int parent;                 /* socket to the parent; -1: we are the one process */
@@ -36,7 +41,7 @@ struct privsep {
     gid_t gid;
 };
 
-enum request_kind { REQUEST_LISTENER, REQUEST_ACCESS_LOG, REQUEST_COOKIE_KEY };
+enum request_kind { REQUEST_RELOAD, REQUEST_LISTENER, REQUEST_ACCESS_LOG, REQUEST_COOKIE_KEY };
 
 struct request {
     enum request_kind kind;
@@ -194,9 +199,41 @@ static int open_cookie_key(const struct config *config)
     return fd < 0 ? (config->process.cookie_key_file[0] == '\0' ? -ENOENT : -errno) : fd;
 }
 
-static int serve(const struct config *config, const struct request *request)
+/* A file in memory with what a reading came to: 'C' and the configuration, or 'E' and its errors. */
+static int reload_text(struct privsep *privsep)
 {
+    struct config_errors errors;
+    struct config *config;
+    int fd = memfd_create("configuration", MFD_CLOEXEC);
+    FILE *file = fd < 0 ? NULL : fdopen(dup(fd), "w");
+
+    if (file == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return -ENOMEM;
+    }
+    if (config_load(privsep->path, &config, &errors) == 0) {
+        fputc('C', file);
+        config_print(config, file);
+        config_free(&privsep->reread);
+        privsep->config = privsep->reread = config;
+    } else {
+        fputc('E', file);
+        for (size_t i = 0; i < errors.count; i++)
+            fprintf(file, "%s\n", errors.lines[i]);
+    }
+    config_errors_free(&errors);
+    fclose(file);
+    return fd;
+}
+
+static int serve(struct privsep *privsep, const struct request *request)
+{
+    const struct config *config = privsep->config;
+
     switch (request->kind) {
+    case REQUEST_RELOAD:
+        return reload_text(privsep);
     case REQUEST_LISTENER:
         return open_listener(config, request);
     case REQUEST_ACCESS_LOG:
@@ -260,7 +297,7 @@ static int answer_receive(int from)
 static int ask(struct privsep *privsep, const struct request *request)
 {
     if (privsep->parent < 0)
-        return serve(privsep->config, request);
+        return serve(privsep, request);
     if (send(privsep->parent, request, sizeof(*request), MSG_NOSIGNAL) < 0)
         return -errno;
     return answer_receive(privsep->parent);
@@ -271,6 +308,52 @@ int privsep_listener(struct privsep *privsep, unsigned balancer, unsigned subnet
     struct request request = { REQUEST_LISTENER, balancer, subnet, listener, worker };
 
     return ask(privsep, &request);
+}
+
+static char *read_all(int fd)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *text = size < 0 ? NULL : malloc((size_t)size + 1);
+
+    if (text != NULL && pread(fd, text, (size_t)size, 0) == size) {
+        text[size] = '\0';
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
+static int reload_result(const struct privsep *privsep, const char *got, struct config **ret, char **text)
+{
+    struct config_errors errors;
+    int r;
+
+    if (got[0] == 'E') {
+        *text = strdup(got + 1);
+        return -EINVAL;
+    }
+    r = config_parse(got + 1, privsep->path, ret, &errors);
+    if (r < 0)
+        *text = strdup(errors.count > 0 ? errors.lines[0] : strerror(-r));
+    config_errors_free(&errors);
+    return r;
+}
+
+int privsep_reload(struct privsep *privsep, struct config **ret, char **text)
+{
+    struct request request = { .kind = REQUEST_RELOAD };
+    int fd = ask(privsep, &request), r = -ENOMEM;
+    char *got;
+
+    *text = NULL;
+    if (fd < 0)
+        return fd;
+    got = read_all(fd);
+    close(fd);
+    if (got != NULL)
+        r = reload_result(privsep, got, ret, text);
+    free(got);
+    return r;
 }
 
 int privsep_access_log(struct privsep *privsep, unsigned balancer)
@@ -302,26 +385,26 @@ int privsep_state_dir(const struct privsep *privsep)
 
 /* The parent */
 
-static void serve_child(const struct config *config, int child)
+static void serve_child(struct privsep *privsep, int child)
 {
     struct request request;
     int result;
 
     if (recv(child, &request, sizeof(request), MSG_DONTWAIT) != (ssize_t)sizeof(request))
         return;
-    result = serve(config, &request);
+    result = serve(privsep, &request);
     answer_send(child, result);
     if (result >= 0)
         close(result);
 }
 
 /* As the child ended: the same code, or the same signal, so that a supervisor sees what happened. */
-static void end_like(int status, const struct config *config, bool owns_admin)
+static void end_like(int status, const struct privsep *privsep)
 {
     sigset_t set;
 
-    if (owns_admin)
-        unlink(config->process.admin_socket);
+    if (privsep->admin >= 0)
+        unlink(privsep->admin_path);
     if (WIFEXITED(status))
         _exit(WEXITSTATUS(status));
     log_error("the serving process ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -343,7 +426,7 @@ static void pass_signal(int signals, pid_t pid, const struct privsep *privsep)
     if (info.ssi_signo != SIGCHLD)
         kill(pid, (int)info.ssi_signo);
     else if (waitpid(pid, &status, WNOHANG) == pid)
-        end_like(status, privsep->config, privsep->admin >= 0);
+        end_like(status, privsep);
 }
 
 static void parent_signals(sigset_t *set)
@@ -355,8 +438,8 @@ static void parent_signals(sigset_t *set)
         sigaddset(set, passed[i]);
 }
 
-static void parent_run(const struct privsep *privsep, int child, pid_t pid, int signals) __attribute__((noreturn));
-static void parent_run(const struct privsep *privsep, int child, pid_t pid, int signals)
+static void parent_run(struct privsep *privsep, int child, pid_t pid, int signals) __attribute__((noreturn));
+static void parent_run(struct privsep *privsep, int child, pid_t pid, int signals)
 {
     struct pollfd fds[] = { { .fd = signals, .events = POLLIN }, { .fd = child, .events = POLLIN } };
 
@@ -366,7 +449,7 @@ static void parent_run(const struct privsep *privsep, int child, pid_t pid, int 
         if (fds[0].revents != 0)
             pass_signal(signals, pid, privsep);
         if (fds[1].revents & POLLIN)
-            serve_child(privsep->config, child);
+            serve_child(privsep, child);
         else if (fds[1].revents != 0)
             fds[1].fd = -1;             /* the child is ending: SIGCHLD tells how */
     }
@@ -458,14 +541,22 @@ static int user_find(struct privsep *privsep)
     return 0;
 }
 
-int privsep_start(const struct config *config, struct privsep **ret)
+int privsep_start(const struct config *config, const char *path, struct privsep **ret)
 {
     struct privsep *privsep = calloc(1, sizeof(*privsep));
     int r;
 
     if (privsep == NULL)
         return -ENOMEM;
-    *privsep = (struct privsep){ .config = config, .parent = -1, .admin = -ENOENT, .uid = geteuid(), .gid = getegid() };
+    *privsep = (struct privsep){
+        .config = config,
+        .path = path,
+        .admin_path = config->process.admin_socket,
+        .parent = -1,
+        .admin = -ENOENT,
+        .uid = geteuid(),
+        .gid = getegid(),
+    };
     r = user_find(privsep);
     if (r == 0) {
         /* Files are made before there is anybody who could trick us with names in a folder of its own. */
@@ -493,7 +584,8 @@ void privsep_free(struct privsep **privsep)
         close(p->parent);
     if (p->admin >= 0) {                /* nobody has taken it */
         close(p->admin);
-        unlink(p->config->process.admin_socket);
+        unlink(p->admin_path);
     }
+    config_free(&p->reread);
     free(p);
 }

@@ -12,10 +12,14 @@ struct privsep;
 
 /*
  * Splits if need be. The parent does not return: it passes signals on and ends as its child does.
- * In the child (or the one process): 0 and *ret, or -errno with the reason already logged. config is borrowed for good.
+ * In the child (or the one process): 0 and *ret, or -errno with the reason already logged. config, read from path, is borrowed for good.
  */
-int privsep_start(const struct config *config, struct privsep **ret);
+int privsep_start(const struct config *config, const char *path, struct privsep **ret);
 void privsep_free(struct privsep **privsep);
+
+/* Reads the configuration again, with the rights to: one reading, which the parent acts on from then on and the child gets. 0 and *ret,
+ * or -EINVAL with all errors in *text (yours to free). */
+int privsep_reload(struct privsep *privsep, struct config **ret, char **text);
 
 /* A listening socket of its own for one worker; subnet and listener index into the balancer's. -errno: -EADDRINUSE also when
  * SO_REUSEPORT would have let us in beside a stranger. */

@@ -24,6 +24,12 @@
 
 #define PIPES_MAX 64                /* for bulk TCP streams that have bytes under way; others copy */
 
+struct worker_update {              /* main's order, until it is taken */
+    struct pin *pin;
+    const struct listener_conf *listeners;
+    size_t count;
+};
+
 struct start {                      /* what the thread reports of its beginning */
     struct worker *worker;
     const struct worker_conf *conf;
@@ -31,10 +37,10 @@ struct start {                      /* what the thread reports of its beginning 
     bool begun;
 };
 
-struct pin *pin_get(struct worker *worker)
+struct pin *pin_get(struct pin *pin)
 {
-    worker->pin->users++;
-    return worker->pin;
+    pin->users++;
+    return pin;
 }
 
 void pin_put(struct pin **pin)
@@ -117,13 +123,47 @@ static void obey_state(struct worker *worker, enum worker_state ordered)
     if (ordered <= worker->state)
         return;
     worker->state = ordered;
-    for (size_t i = 0; i < worker->listener_count; i++)
-        listener_stop(&worker->listeners[i]);
+    list_for_each_safe(link, &worker->listeners)
+        listener_stop(list_entry(link, struct listener, link));
     list_for_each_safe(link, &worker->conns)
         conn_stop(list_entry(link, struct conn, link), ordered == WORKER_STOPS);
     for (size_t i = 0; i < worker->pin->generation->balancer_count; i++)
         for (size_t k = 0; k < worker->pin->generation->balancers[i].instance_count; k++)
             back_close_idle(worker, worker->pin->generation->balancers[i].instances[k]);
+}
+
+static const struct listener_conf *conf_for(const struct worker_update *update, const struct addr *address)
+{
+    for (size_t i = 0; i < update->count; i++)
+        if (update->listeners[i].fd < 0 && addr_port(&update->listeners[i].address) == addr_port(address) &&
+            addr_equal_host(&update->listeners[i].address, address))
+            return &update->listeners[i];
+    return NULL;
+}
+
+/* Listeners that stay keep their sockets; the others are closed, and connections that came by them end with what they are at. */
+static void take_over(struct worker *worker, const struct worker_update *update)
+{
+    pin_put(&worker->pin);
+    worker->pin = update->pin;
+    list_for_each_safe(link, &worker->listeners) {
+        struct listener *listener = list_entry(link, struct listener, link);
+        const struct listener_conf *conf = conf_for(update, &listener->address);
+        if (listener->closing)
+            continue;
+        if (conf != NULL)
+            listener_adopt(listener, conf);
+        else
+            listener_stop(listener);
+    }
+    for (size_t i = 0; i < update->count; i++)
+        if (update->listeners[i].fd >= 0 && listener_new(worker, &update->listeners[i]) == NULL)
+            log_error("worker %u: no memory for a new listener", worker->index);
+    list_for_each_safe(link, &worker->conns) {
+        struct conn *c = list_entry(link, struct conn, link);
+        if (c->listener->closing)
+            conn_stop(c, false);
+    }
 }
 
 /* Takes over what main has ordered. The generation of before lives on in those who began with it. */
@@ -133,10 +173,9 @@ static void obey(struct worker *worker)
 
     pthread_mutex_lock(&worker->lock);
     ordered = worker->ordered;
-    if (worker->next != NULL) {
-        pin_put(&worker->pin);
-        worker->pin = worker->next;
-        worker->next = NULL;
+    if (worker->update != NULL) {
+        take_over(worker, worker->update);
+        worker->update = NULL;
         pthread_cond_signal(&worker->obeyed);
     }
     pthread_mutex_unlock(&worker->lock);
@@ -158,10 +197,7 @@ static bool worker_done(const struct worker *worker)
 {
     if (worker->state == WORKER_RUNS || worker->conn_count > 0 || worker->back_count > 0)
         return false;
-    for (size_t i = 0; i < worker->listener_count; i++)
-        if (!listener_stopped(&worker->listeners[i]))
-            return false;
-    return true;
+    return list_empty(&worker->listeners);
 }
 
 static uint32_t ops_max(const struct worker *worker)
@@ -192,7 +228,8 @@ static int begin(struct worker *worker, const struct worker_conf *conf)
         return r;
     }
     for (size_t i = 0; i < conf->listener_count; i++)
-        listener_start(&worker->listeners[i], worker, &conf->listeners[i]);
+        if (listener_new(worker, &conf->listeners[i]) == NULL)
+            log_error("worker %u: no memory for a listener", worker->index);
     return 0;
 }
 
@@ -240,7 +277,6 @@ static void worker_destroy(struct worker *worker)
     pthread_mutex_destroy(&worker->lock);
     pthread_cond_destroy(&worker->obeyed);
     pipe_pool_free(&worker->pipes);
-    free(worker->listeners);
     free(worker->head);
     free(worker);
 }
@@ -256,19 +292,18 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     worker->index = conf->index;
     worker->shared = conf->shared;
     worker->lines = conf->lines;
-    worker->listener_count = conf->listener_count;
+    list_init(&worker->listeners);
     list_init(&worker->conns);
     list_init(&worker->queue);
     worker->random = UINT64_C(0x9e3779b97f4a7c15) * (conf->index + 1) ^ clock_monotonic_us();
     timer_init(&worker->conditions_timer, on_conditions_timer);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->obeyed, NULL);
-    worker->listeners = calloc(conf->listener_count + 1, sizeof(*worker->listeners));
     worker->head = malloc(sizeof(*worker->head));
     worker->pin = pin_new(generation_ref(conf->generation));
     worker->pipes = pipe_pool_new(PIPES_MAX);
     r = -ENOMEM;
-    if (worker->pipes == NULL || worker->listeners == NULL || worker->head == NULL || worker->pin == NULL)
+    if (worker->pipes == NULL || worker->head == NULL || worker->pin == NULL)
         goto fail;
     r = -pthread_create(&worker->thread, NULL, worker_main, &start);
     if (r < 0)
@@ -288,21 +323,23 @@ fail:
     return r;
 }
 
-int worker_publish(struct worker *worker, struct generation *generation)
+int worker_publish(struct worker *worker, struct generation *generation, const struct listener_conf *listeners, size_t count)
 {
-    struct pin *pin = pin_new(generation);
+    struct worker_update update = { .pin = pin_new(generation_ref(generation)), .listeners = listeners, .count = count };
 
-    if (pin == NULL)
+    if (update.pin == NULL) {
+        generation_unref(&generation);
         return -ENOMEM;
-    generation_ref(generation);
+    }
     pthread_mutex_lock(&worker->lock);
-    worker->next = pin;
-    while (worker->next != NULL && !worker->finished) {
+    worker->update = &update;
+    while (worker->update != NULL && !worker->finished) {
         ring_wake(worker->ring);
         pthread_cond_wait(&worker->obeyed, &worker->lock);
     }
-    if (worker->next != NULL)
-        pin_put(&worker->next);         /* it ended before */
+    if (worker->update != NULL)
+        pin_put(&update.pin);           /* it ended before */
+    worker->update = NULL;
     pthread_mutex_unlock(&worker->lock);
     return 0;
 }

@@ -1,5 +1,6 @@
 #ifndef LB_WORKER_H
 #define LB_WORKER_H
+#include "common/addr.h"
 #include "common/list.h"
 #include "common/ring.h"
 #include "common/timer.h"
@@ -18,7 +19,6 @@ struct board;
 struct conn;
 struct generation;
 struct http1_head;
-struct listener;
 struct pipe_pool;
 struct sticky_keys;
 
@@ -77,8 +77,7 @@ struct worker {
     enum worker_state state;
     struct worker_shared *shared;
     struct pin *pin;                    /* the newest generation */
-    struct listener *listeners;
-    size_t listener_count;
+    struct list listeners;              /* open ones, and closed ones that still have connections */
     struct list conns;                  /* every front */
     struct list queue;                  /* fronts in the surge queue, oldest first */
     unsigned conn_count, back_count;
@@ -96,15 +95,16 @@ struct worker {
     pthread_t thread;
     pthread_mutex_t lock;               /* over what follows: orders from main */
     pthread_cond_t obeyed;
-    struct pin *next;                   /* a generation to be taken over; NULL: taken */
+    const struct worker_update *update; /* a generation to be taken over; NULL: taken */
     enum worker_state ordered;
     bool finished;                      /* the thread is about to end */
     atomic_uint_least64_t progress_us;  /* monotonic: its last turn */
 };
 
 struct listener_conf {
-    int fd;                             /* listening; owned by the worker from worker_start() on */
+    struct addr address;                /* with port */
     unsigned balancer, node, listener;  /* indices: generation's balancer, its node, the configuration's listener */
+    int fd;                             /* listening; the worker's from the call on. -1: it has one for this address already */
 };
 
 struct worker_conf {
@@ -118,8 +118,9 @@ struct worker_conf {
 
 /* Main thread. 0 and *ret, or -errno as ring_new() gave it. */
 int worker_start(const struct worker_conf *conf, struct worker **ret);
-/* Returns when the worker has taken the generation over. 0 or -ENOMEM. */
-int worker_publish(struct worker *worker, struct generation *generation);
+/* Returns when the worker has taken the generation over, and with it all listeners that there are from now on: what is not among them is
+ * closed. 0 or -ENOMEM. */
+int worker_publish(struct worker *worker, struct generation *generation, const struct listener_conf *listeners, size_t count);
 void worker_order(struct worker *worker, enum worker_state state);  /* DRAINS: ends when its last connection does; STOPS: now */
 bool worker_finished(struct worker *worker);
 void worker_free(struct worker **worker);       /* joins; it was ordered to stop or has finished */
@@ -130,6 +131,6 @@ static inline void worker_count(struct worker *worker, enum worker_counter count
 }
 void worker_met(struct worker *worker, enum worker_condition condition, int err);
 
-struct pin *pin_get(struct worker *worker);     /* of the newest generation */
+struct pin *pin_get(struct pin *pin);
 void pin_put(struct pin **pin);
 #endif

@@ -392,7 +392,7 @@ def test_shutdown_timeout(place):
     client.read_to_any_end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_signals_of_later_versions(place, number):
     """A signal whose meaning comes later says so, and service goes on."""
     balancer = place.balancer([place.instance().serve()])

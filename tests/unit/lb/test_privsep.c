@@ -275,7 +275,7 @@ static void run(struct place *p, void (*look)(struct place *, struct privsep *, 
 {
     struct privsep *privsep;
     pid_t before = getpid();
-    MUST(privsep_start(&p->config, &privsep) == 0);
+    MUST(privsep_start(&p->config, "-", &privsep) == 0);
     look(p, privsep, before);
     _exit(0);
 }
@@ -340,7 +340,7 @@ static void test_no_such_user(void **state)
         skip();
     setup(&p, "halb-test-nobody-has-this-name");
     log_open(LOG_ERROR);
-    assert_int_equal(privsep_start(&p.config, &privsep), -ENOENT);
+    assert_int_equal(privsep_start(&p.config, "-", &privsep), -ENOENT);
     assert_null(privsep);
     teardown(&p);
 }
