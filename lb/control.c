@@ -159,6 +159,17 @@ static int listening_init(struct listening *listening, struct control *control, 
     return 0;
 }
 
+/* The instances of balancers that are gone leave with them. */
+static void balancers_leave(const struct generation *before, const struct generation *next)
+{
+    for (size_t i = 0; before != NULL && i < before->balancer_count; i++) {
+        const struct balancer *balancer = &before->balancers[i];
+        for (size_t k = 0; generation_find(next, balancer->conf->name) == NULL && k < balancer->instance_count; k++)
+            if (atomic_load(&balancer->instances[k]->phase) == INSTANCE_REGISTERED)
+                leave(balancer, balancer->instances[k]);
+    }
+}
+
 static void generation_swap(struct control *control, struct generation *next, const struct listening *listening)
 {
     for (size_t i = 0; i < control->worker_count; i++)
@@ -192,6 +203,7 @@ static int apply(struct control *control, struct config *config)
     }
     if (phases_set(next))
         ring_timer_set(control->conf.ring, &control->drain_timer, now_ms() + DRAIN_LOOK_MS);
+    balancers_leave(control->generation, next);
     generation_swap(control, next, &listening);
     listening_fini(&listening, false);
     return 0;

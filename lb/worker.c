@@ -106,14 +106,18 @@ static void review_instance(struct worker *worker, struct instance *instance)
     }
 }
 
+static void review_instances(struct worker *worker, const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->balancer_count; i++)
+        for (size_t k = 0; k < generation->balancers[i].instance_count; k++)
+            review_instance(worker, generation->balancers[i].instances[k]);
+}
+
 /* Who works for an instance that left, and who waits for one. changed: the board or the generation. */
 static void review(struct worker *worker, bool changed)
 {
-    const struct generation *generation = worker->pin->generation;
-
-    for (size_t i = 0; changed && i < generation->balancer_count; i++)
-        for (size_t k = 0; k < generation->balancers[i].instance_count; k++)
-            review_instance(worker, generation->balancers[i].instances[k]);
+    if (changed)
+        review_instances(worker, worker->pin->generation);
     list_for_each_safe(link, &worker->queue)
         conn_queue_review(list_entry(link, struct conn, queue_link), changed);
 }
@@ -144,7 +148,8 @@ static const struct listener_conf *conf_for(const struct worker_update *update, 
 /* Listeners that stay keep their sockets; the others are closed, and connections that came by them end with what they are at. */
 static void take_over(struct worker *worker, const struct worker_update *update)
 {
-    pin_put(&worker->pin);
+    struct pin *before = worker->pin;
+
     worker->pin = update->pin;
     list_for_each_safe(link, &worker->listeners) {
         struct listener *listener = list_entry(link, struct listener, link);
@@ -164,6 +169,8 @@ static void take_over(struct worker *worker, const struct worker_update *update)
         if (c->listener->closing)
             conn_stop(c, false);
     }
+    review_instances(worker, before->generation);       /* some are in no newer one */
+    pin_put(&before);
 }
 
 /* Takes over what main has ordered. The generation of before lives on in those who began with it. */
