@@ -159,6 +159,7 @@ static int node_init(struct node *node, const struct balancer *b, size_t subnet)
     node->subnet = &b->conf->subnets[subnet];
     node->index = (unsigned)subnet;
     node->tickets = &b->live->nodes[subnet].tickets;
+    node->turn = &b->live->nodes[subnet].turn;
     node->candidates = calloc(b->registered_count + 1, sizeof(*node->candidates));
     if (node->candidates == NULL)
         return -ENOMEM;

@@ -21,7 +21,8 @@ struct balancer_live {
     atomic_uint refs;
     size_t count;
     struct shared_node {
-        _Alignas(64) atomic_uint_least64_t tickets;     /* picks so far */
+        _Alignas(64) atomic_uint_least64_t tickets;     /* picks so far: equal weights */
+        atomic_uint_least64_t turn;                     /* where the latest pick stood: weights */
         struct surge surge;
     } nodes[];                          /* [subnet_count] */
 };
@@ -35,7 +36,7 @@ struct candidate {                      /* an instance as one node may use it */
 struct node {                           /* one balancer node: the balancer in one subnet */
     const struct config_subnet *subnet;
     unsigned index;                     /* into an instance's uses */
-    atomic_uint_least64_t *tickets;
+    atomic_uint_least64_t *tickets, *turn;
     bool weighted;                      /* the candidates' weights differ */
     struct candidate *candidates;       /* registered, of its zone unless cross_zone */
     size_t candidate_count;

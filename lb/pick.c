@@ -2,16 +2,24 @@
 #include <math.h>
 #include <xxhash.h>
 
-#define STEP_UNIT (UINT64_C(1) << 24)   /* 64 bits last for 10^14 picks of one instance */
+#define STEP_UNIT (UINT64_C(1) << 32)   /* shares are exact to one in 65536 */
+#define AHEAD_MAX (UINT64_C(1) << 48)   /* more is behind: no lead grows so large, but the time away may be of any length */
 
 void pick_begin(struct pick_state *state, enum algorithm algorithm, const struct addr *client, uint64_t *random)
 {
-    *state = (struct pick_state){ .algorithm = algorithm, .client = client, .random = random, .least = UINT64_MAX, .second = UINT64_MAX };
+    *state = (struct pick_state){ .algorithm = algorithm, .client = client, .random = random };
 }
 
 uint64_t pick_step(uint32_t weight)
 {
     return STEP_UNIT / weight;
+}
+
+uint64_t pick_ahead(uint64_t turn, uint64_t reached)
+{
+    uint64_t ahead = turn - reached;
+
+    return ahead < AHEAD_MAX ? ahead : 0;
 }
 
 /* outstanding / weight, without division. */
@@ -29,7 +37,7 @@ static bool less_loaded(const struct pick_standing *a, const struct pick_standin
     return order < 0 || (order == 0 && a->turn < b->turn);
 }
 
-/* xorshift64*: quality enough to choose two of some, and seeded. */
+/* xorshift64*: quality enough to choose among some, and seeded. */
 static uint64_t next_random(uint64_t *state)
 {
     *state ^= *state >> 12;
@@ -38,31 +46,39 @@ static uint64_t next_random(uint64_t *state)
     return *state * UINT64_C(2685821657736338717);
 }
 
-/* Keeps two of all that were offered, each pair equally likely (reservoir sampling). */
-static void offer_two(struct pick_state *state, const struct pick_standing *standing)
+/*
+ * Each draws w / -log(u), u evenly from (0, 1): the greatest draw is somebody's as often as its weight says, and so is the
+ * second among those that are left.
+ */
+static double draw(uint64_t bits, uint32_t weight)
 {
-    uint64_t place = state->offered == 1 ? 0 : state->offered == 2 ? 1 : next_random(state->random) % state->offered;
+    double uniform = ((double)(bits >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
 
-    if (place == 0)
-        state->chosen = *standing;
-    else if (place == 1)
-        state->other = *standing;
+    return -(double)weight / log(uniform);
 }
 
-/* Weighted rendezvous hashing: who leaves takes only its own clients along. */
-static double score(const struct pick_state *state, const struct pick_standing *standing)
+static void offer_two(struct pick_state *state, const struct pick_standing *standing)
+{
+    double own = draw(next_random(state->random), standing->weight);
+
+    if (state->offered == 1 || own > state->score) {
+        state->other = state->chosen;
+        state->other_score = state->score;
+        state->chosen = *standing;
+        state->score = own;
+    } else if (state->offered == 2 || own > state->other_score) {
+        state->other = *standing;
+        state->other_score = own;
+    }
+}
+
+/* Weighted rendezvous hashing, a draw that a client always repeats: who leaves takes only its own clients along. */
+static void offer_hashed(struct pick_state *state, const struct pick_standing *standing)
 {
     const struct addr *a = state->client;
     uint64_t hash = a->sa.sa_family == AF_INET6 ? XXH64(&a->in6.sin6_addr, sizeof(a->in6.sin6_addr), standing->key)
                                                 : XXH64(&a->in.sin_addr, sizeof(a->in.sin_addr), standing->key);
-    double uniform = ((double)(hash >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
-
-    return -(double)standing->weight / log(uniform);
-}
-
-static void offer_hashed(struct pick_state *state, const struct pick_standing *standing)
-{
-    double own = score(state, standing);
+    double own = draw(hash, standing->weight);
 
     if (state->offered > 1 && own <= state->score)
         return;
@@ -70,23 +86,8 @@ static void offer_hashed(struct pick_state *state, const struct pick_standing *s
     state->chosen = *standing;
 }
 
-static void note_turn(struct pick_state *state, const struct pick_standing *standing)
-{
-    uint64_t step = pick_step(standing->weight);
-
-    if (step > state->step_max)
-        state->step_max = step;
-    if (standing->turn < state->least) {
-        state->second = state->least;
-        state->least = standing->turn;
-    } else if (standing->turn < state->second) {
-        state->second = standing->turn;
-    }
-}
-
 void pick_offer(struct pick_state *state, const struct pick_standing *standing)
 {
-    note_turn(state, standing);
     if (standing->full) {
         state->seen_full = true;
         return;
@@ -116,15 +117,6 @@ bool pick_end(struct pick_state *state)
     if (state->algorithm == ALGORITHM_RANDOM_TWO && state->offered > 1 && compare_load(&state->other, &state->chosen) < 0)
         state->chosen = state->other;
     return state->offered > 0;
-}
-
-uint64_t pick_floor(const struct pick_state *state)
-{
-    uint64_t others = state->chosen.turn > state->least ? state->least : state->second;
-
-    if (others == UINT64_MAX || others < state->step_max)
-        return 0;
-    return others - state->step_max;
 }
 
 uint32_t pick_ramped(uint32_t weight, uint64_t elapsed_ms, uint64_t ramp_ms)

@@ -16,8 +16,9 @@ struct pick_standing {
     uint32_t weight;                    /* in PICK_WEIGHT_UNITs; > 0 */
     uint32_t outstanding;
     uint64_t turn;
+    uint64_t turn_seen;                 /* as it was read; `turn` is what counts */
     uint64_t key;                       /* of its id: ALGORITHM_SOURCE_HASH */
-    bool full;                          /* counts for turns, but can not be chosen */
+    bool full;                          /* can not be chosen */
 };
 
 struct pick_state {
@@ -27,9 +28,7 @@ struct pick_state {
     unsigned offered;                   /* that can be chosen */
     bool seen_full;
     struct pick_standing chosen, other; /* other: the second of ALGORITHM_RANDOM_TWO */
-    double score;                       /* ALGORITHM_SOURCE_HASH: the best so far */
-    uint64_t least, second;             /* the two smallest turns offered */
-    uint64_t step_max;
+    double score, other_score;          /* ALGORITHM_RANDOM_TWO, ALGORITHM_SOURCE_HASH: the best so far */
 };
 
 void pick_begin(struct pick_state *state, enum algorithm algorithm, const struct addr *client, uint64_t *random);
@@ -38,8 +37,8 @@ bool pick_end(struct pick_state *state);        /* true: state->chosen is it */
 
 /* By how much a pick moves a turn on. */
 uint64_t pick_step(uint32_t weight);
-/* The turn from which the chosen one counts at least: one that was away is not owed what it missed. */
-uint64_t pick_floor(const struct pick_state *state);
+/* How far a turn is ahead of where the node has got to; 0: it is behind, who was away is not owed what it missed. Turns may wrap. */
+uint64_t pick_ahead(uint64_t turn, uint64_t reached);
 /* Slow start: the weight after this time in service; it grows evenly from a tenth to the whole. Never 0. */
 uint32_t pick_ramped(uint32_t weight, uint64_t elapsed_ms, uint64_t ramp_ms);
 #endif

@@ -9,7 +9,8 @@
  * Which instance gets the next piece of work of a balancer node. Shared by all
  * workers without a lock; exact: with equal weights, the counts of consecutive
  * picks of a node differ by at most one between the instances that are eligible;
- * with weights, by at most one from what the weights say.
+ * with weights, the counts divided by the weights differ by at most one pick's
+ * worth.
  */
 struct instance;
 struct node;
@@ -47,6 +48,8 @@ enum pick pool_pick_named(const struct node *node, const struct pool_ask *ask, c
 /* Ends one use of the node with that index; NULLs *instance. The generation it was picked in may be gone. */
 void pool_release(unsigned node_index, struct instance **instance);
 
+/* What pool_pick() would find for work that was sent nowhere yet; takes nothing. */
+enum pick pool_look(const struct node *node, bool fail_open);
 /* Is there an instance that pool_pick() could give, now, or once first checks have come in? */
 bool pool_any_eligible(const struct node *node);
 bool pool_any_unchecked(const struct node *node);

@@ -25,7 +25,7 @@ struct place {
     struct board *board;
     struct instance *instances[INSTANCES_MAX];
     struct candidate candidates[INSTANCES_MAX];
-    atomic_uint_least64_t tickets;
+    atomic_uint_least64_t tickets, turn;
     struct node node;
     unsigned picks[INSTANCES_MAX];
 };
@@ -41,6 +41,7 @@ static void setup(struct place *p, size_t count)
     *p = (struct place){ .node = { .index = 1, .candidate_count = count } };
     p->node.candidates = p->candidates;
     p->node.tickets = &p->tickets;
+    p->node.turn = &p->turn;
     assert_int_equal(addr_parse("127.0.20.100", &address), 0);
     assert_int_equal(board_new(&p->board), 0);
     for (size_t i = 0; i < count; i++) {
@@ -430,6 +431,330 @@ static void test_unchecked_until_the_first_result(void **state)
     teardown(&p);
 }
 
+static const struct weights_row {
+    const char *name;
+    size_t count;
+    uint32_t weights[INSTANCES_MAX];
+} weighings[] = {
+    { "one, two, three", 3, { 1, 2, 3 } },
+    { "one alone", 1, { 256 } },
+    { "the largest beside the smallest", 2, { 1, 256 } },
+    { "one large among many small", 8, { 1, 1, 1, 1, 1, 1, 1, 256 } },
+    { "no common divisor", 5, { 199, 200, 7, 251, 3 } },
+    { "none for one of three", 3, { 2, 0, 1 } },
+    { "alike and large", 4, { 200, 200, 200, 200 } },
+};
+
+static void setup_weighted(struct place *p, size_t count, const uint32_t *weights)
+{
+    setup(p, count);
+    for (size_t i = 0; i < count; i++) {
+        p->candidates[i].weight = weights[i];
+        p->node.weighted = p->node.weighted || weights[i] != weights[0];
+    }
+}
+
+/* Divided by the weights, the counts differ by at most one pick's worth; of weight 0 there is none. */
+static void assert_weighted(const struct place *p)
+{
+    for (size_t i = 0; i < p->node.candidate_count; i++) {
+        double weight = p->candidates[i].weight, rounding = p->picks[i] / 65536.0;
+        assert_true(weight > 0 || p->picks[i] == 0);
+        for (size_t k = 0; weight > 0 && k < p->node.candidate_count; k++)
+            if (instance_eligible(p->instances[i]) && instance_eligible(p->instances[k]))
+                assert_true(p->candidates[k].weight == 0 || p->picks[i] / weight - (double)p->picks[k] / p->candidates[k].weight <= (1 + rounding) / weight);
+    }
+}
+
+static const enum algorithm exact_rules[] = { ALGORITHM_LEAST_OUTSTANDING, ALGORITHM_ROUND_ROBIN };
+
+static void test_weights(void **state)
+{
+    const struct weights_row *row = *state;
+    for (size_t rule = 0; rule < 2; rule++) {
+        struct place p;
+        setup_weighted(&p, row->count, row->weights);
+        for (unsigned i = 0; i < 8000; i++) {
+            pick_and_release(&p, exact_rules[rule]);
+            assert_weighted(&p);
+        }
+        teardown(&p);
+    }
+}
+
+static void release_all(struct place *p)
+{
+    for (size_t i = 0; i < p->node.candidate_count; i++)
+        while (instance_outstanding(p->instances[i]) > 0) {
+            struct instance *instance = p->instances[i];
+            pool_release(p->node.index, &instance);
+        }
+}
+
+static void test_weights_over_threads(void **state)
+{
+    const struct weights_row *row = *state;
+    static const struct threads_row at_once = { .rule = ALGORITHM_ROUND_ROBIN, .release = true }, stays = { .rule = ALGORITHM_LEAST_OUTSTANDING };
+    struct place p;
+    setup_weighted(&p, row->count, row->weights);
+    run_pickers(&p, &at_once);
+    assert_weighted(&p);
+    teardown(&p);
+    setup_weighted(&p, row->count, row->weights);
+    run_pickers(&p, &stays);
+    assert_weighted(&p);        /* load by weight, and nobody saw a pick less than there was */
+    release_all(&p);
+    teardown(&p);
+}
+
+/* Those who were away, alone or several at once, new or returning, are not owed what they missed. */
+static void test_weights_after_an_absence(void **state)
+{
+    enum algorithm rule = *(const enum algorithm *)*state;
+    struct place p;
+    setup_weighted(&p, 4, (const uint32_t[]){ 1, 2, 3, 4 });
+    for (unsigned away = 0; away < 15; away++) {        /* a bit each */
+        for (unsigned i = 0; i < 4; i++)
+            measured(p.instances[i], away >> i & 1 ? SLOT_OUT_OF_SERVICE : SLOT_IN_SERVICE);
+        for (unsigned i = 0; i < 5000; i++)
+            pick_and_release(&p, rule);
+        for (unsigned i = 0; i < 4; i++)
+            measured(p.instances[i], SLOT_IN_SERVICE);
+        memset(p.picks, 0, sizeof(p.picks));
+        for (unsigned i = 0; i < 1000; i++)
+            pick_and_release(&p, rule);
+        for (unsigned i = 0; i < 4; i++)
+            assert_in_range(p.picks[i], 100 * (i + 1) - 3, 100 * (i + 1) + 3);
+    }
+    teardown(&p);
+}
+
+static void test_only_weight_zero_is_none(void **state)
+{
+    struct instance *instance;
+    struct pool_ask ask = { .algorithm = ALGORITHM_ROUND_ROBIN, .tried = &nothing_tried };
+    struct place p;
+    (void)state;
+    setup_weighted(&p, 2, (const uint32_t[]){ 0, 0 });
+    assert_int_equal(pool_pick(&p.node, &ask, &instance), PICK_NONE);
+    assert_int_equal(pool_pick_named(&p.node, &ask, "id", &instance), PICK_NONE);
+    assert_int_equal(pool_look(&p.node, true), PICK_NONE);
+    teardown(&p);
+}
+
+/* How many of `count` picks the one that has just returned gets, `elapsed_ms` after its return, beside one that was always there. */
+static unsigned returned_gets(struct place *p, uint64_t elapsed_ms, unsigned count)
+{
+    uint64_t random = 99;
+    struct pool_ask ask = { .algorithm = ALGORITHM_ROUND_ROBIN, .tried = &nothing_tried, .random = &random, .slow_start_ms = 10000, .now_ms = 1000000 };
+    unsigned got = 0;
+    slot_publish(p->instances[0]->slot, (struct slot_status){ .state = SLOT_IN_SERVICE, .since_ms = ask.now_ms - elapsed_ms });
+    for (unsigned i = 0; i < count; i++) {
+        struct instance *instance;
+        assert_int_equal(pool_pick(&p->node, &ask, &instance), PICK_ONE);
+        got += instance == p->instances[0];
+        pool_release(p->node.index, &instance);
+    }
+    return got;
+}
+
+static void test_slow_start(void **state)
+{
+    struct place p;
+    (void)state;
+    setup(&p, 2);
+    assert_in_range(returned_gets(&p, 0, 1100), 97, 101);           /* a tenth beside a whole */
+    assert_in_range(returned_gets(&p, 5000, 1550), 546, 552);       /* 0.55 beside a whole */
+    assert_in_range(returned_gets(&p, 9000, 1910), 906, 912);
+    assert_in_range(returned_gets(&p, 10000, 1000), 499, 501);
+    for (uint64_t elapsed = 0, before = 0, now; elapsed <= 10000; elapsed += 500, before = now) {
+        now = returned_gets(&p, elapsed, 1000);
+        assert_true(now + 1 >= before);
+    }
+    teardown(&p);
+}
+
+static const struct limits_row {
+    const char *name;
+    const char *limits, *outstanding;       /* a digit each; limit 0: none */
+    const char *picks;                      /* which instances round robin gives and keeps, one after the other; '-': full */
+} limits[] = {
+    { "a limit of one",                    "1",   "0",   "0--" },
+    { "a limit is kept",                   "3",   "1",   "00--" },
+    { "who has no limit takes the rest",   "10",  "00",  "01111" },
+    { "each its own limit",                "123", "000", "012122-" },
+    { "none has room",                     "22",  "22",  "--" },
+};
+
+static void test_limits(void **state)
+{
+    const struct limits_row *row = *state;
+    struct pool_ask ask = { .algorithm = ALGORITHM_ROUND_ROBIN, .tried = &nothing_tried };
+    struct place p;
+    setup(&p, strlen(row->limits));
+    for (size_t i = 0; i < p.node.candidate_count; i++) {
+        p.candidates[i].outstanding_max = (uint32_t)(row->limits[i] - '0');
+        for (char k = '0'; k < row->outstanding[i]; k++)
+            atomic_fetch_add(&instance_ref(p.instances[i])->uses[p.node.index].outstanding, 1);
+    }
+    for (const char *c = row->picks; *c != '\0'; c++) {
+        struct instance *instance;
+        assert_int_equal(pool_look(&p.node, false), *c == '-' ? PICK_FULL : PICK_ONE);
+        assert_int_equal(pool_pick(&p.node, &ask, &instance), *c == '-' ? PICK_FULL : PICK_ONE);
+        if (*c != '-')
+            assert_ptr_equal(instance, p.instances[*c - '0']);
+    }
+    release_all(&p);
+    teardown(&p);
+}
+
+static void test_fail_open_keeps_limits(void **state)
+{
+    struct place p;
+    struct instance *instance;
+    (void)state;
+    setup(&p, 1);
+    p.candidates[0].outstanding_max = 1;
+    measured(p.instances[0], SLOT_OUT_OF_SERVICE);
+    assert_int_equal(pool_look(&p.node, false), PICK_NONE);
+    assert_int_equal(pool_look(&p.node, true), PICK_ONE);
+    instance = given(&p.node, ALGORITHM_ROUND_ROBIN, true, &nothing_tried);
+    assert_non_null(instance);
+    assert_int_equal(pool_look(&p.node, true), PICK_FULL);
+    pool_release(p.node.index, &instance);
+    teardown(&p);
+}
+
+/* Four workers take and give back by chance. The instance's own count of who is with it is never above the limit. */
+#define LIMIT 3
+struct crowd {
+    struct place *place;
+    pthread_t thread;
+    enum algorithm rule;
+    uint64_t random;
+    atomic_uint *inside;            /* [INSTANCES_MAX] */
+    unsigned taken, full, beyond;
+};
+
+static void crowd_leave(struct crowd *c, struct instance **instance)
+{
+    atomic_fetch_sub(&c->inside[index_of(c->place, *instance)], 1);
+    pool_release(c->place->node.index, instance);
+}
+
+static void *crowd_main(void *arg)
+{
+    struct crowd *c = arg;
+    struct addr client;
+    struct instance *held[4] = { NULL };
+    if (addr_parse("192.0.2.1", &client) < 0)
+        return NULL;
+    for (unsigned i = 0; i < 40000; i++) {
+        struct pool_ask ask = { .algorithm = c->rule, .tried = &nothing_tried, .random = &c->random, .client = &client };
+        struct instance **place = &held[i * 7 / 3 % 4];
+        client.in.sin_addr.s_addr = i;
+        if (*place != NULL) {
+            crowd_leave(c, place);
+        } else if (pool_pick(&c->place->node, &ask, place) == PICK_ONE) {
+            c->taken++;
+            c->beyond += atomic_fetch_add(&c->inside[index_of(c->place, *place)], 1) >= LIMIT;
+        } else {
+            c->full++;
+        }
+        if (i % 64 == 0)
+            sched_yield();
+    }
+    for (size_t i = 0; i < 4; i++)
+        if (held[i] != NULL)
+            crowd_leave(c, &held[i]);
+    return NULL;
+}
+
+static void test_limits_over_threads(void **state)
+{
+    enum algorithm rule = *(const enum algorithm *)*state;
+    atomic_uint inside[INSTANCES_MAX] = { 0 };
+    struct crowd crowds[THREADS];
+    struct place p;
+    unsigned full = 0;
+    setup_weighted(&p, 3, (const uint32_t[]){ 1, 2, 1 });
+    for (size_t i = 0; i < 3; i++)
+        p.candidates[i].outstanding_max = LIMIT;
+    for (unsigned i = 0; i < THREADS; i++) {
+        crowds[i] = (struct crowd){ .place = &p, .rule = rule, .random = 5 + i, .inside = inside };
+        assert_int_equal(pthread_create(&crowds[i].thread, NULL, crowd_main, &crowds[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(crowds[i].thread, NULL), 0);
+        assert_int_equal(crowds[i].beyond, 0);
+        assert_true(crowds[i].taken > 0);
+        full += crowds[i].full;
+    }
+    assert_true(full > 0);          /* 16 wanted, 9 there: else nothing was tested */
+    assert_int_equal(pool_look(&p.node, false), PICK_ONE);
+    teardown(&p);
+}
+
+static void test_named(void **state)
+{
+    struct pool_ask ask = { .algorithm = ALGORITHM_ROUND_ROBIN, .tried = &nothing_tried };
+    struct place p;
+    struct instance *instance, *other;
+    (void)state;
+    setup(&p, 2);
+    free(p.instances[1]->id);
+    p.instances[1]->id = strdup("named");
+    p.candidates[1].outstanding_max = 1;
+    assert_int_equal(pool_pick_named(&p.node, &ask, "nobody", &instance), PICK_NONE);
+    assert_int_equal(pool_pick_named(&p.node, &ask, "named", &instance), PICK_ONE);
+    assert_ptr_equal(instance, p.instances[1]);
+    assert_int_equal(pool_pick_named(&p.node, &ask, "named", &other), PICK_FULL);
+    pool_release(p.node.index, &instance);
+    instance = given(&p.node, ALGORITHM_ROUND_ROBIN, false, &nothing_tried);
+    assert_ptr_equal(instance, p.instances[0]);         /* a named pick counts for turns */
+    pool_release(p.node.index, &instance);
+    measured(p.instances[1], SLOT_OUT_OF_SERVICE);
+    assert_int_equal(pool_pick_named(&p.node, &ask, "named", &instance), PICK_NONE);
+    ask.fail_open = true;
+    assert_int_equal(pool_pick_named(&p.node, &ask, "named", &instance), PICK_NONE);
+    teardown(&p);
+}
+
+/* A client's own, and when that was tried or has left, always the same other one. */
+static void test_source_hash(void **state)
+{
+    struct pool_ask ask = { .algorithm = ALGORITHM_SOURCE_HASH };
+    struct tried tried = { .count = 0 };
+    struct place p;
+    struct addr client;
+    (void)state;
+    setup(&p, 4);
+    for (unsigned i = 0; i < 4; i++)
+        p.instances[i]->hash = 77 * (i + 1);
+    assert_int_equal(addr_parse("192.0.2.0", &client), 0);
+    ask.client = &client;
+    for (unsigned i = 0; i < 2000; i++) {
+        struct instance *first, *second, *again;
+        client.in.sin_addr.s_addr = htonl(0xc0000200 + i);
+        tried.count = 0;
+        ask.tried = &nothing_tried;
+        assert_int_equal(pool_pick(&p.node, &ask, &first), PICK_ONE);
+        tried_add(&tried, first);
+        ask.tried = &tried;
+        assert_int_equal(pool_pick(&p.node, &ask, &second), PICK_ONE);
+        assert_ptr_not_equal(first, second);
+        measured(first, SLOT_OUT_OF_SERVICE);
+        ask.tried = &nothing_tried;
+        assert_int_equal(pool_pick(&p.node, &ask, &again), PICK_ONE);
+        assert_ptr_equal(again, second);
+        measured(first, SLOT_IN_SERVICE);
+        pool_release(p.node.index, &first);
+        pool_release(p.node.index, &second);
+        pool_release(p.node.index, &again);
+    }
+    teardown(&p);
+}
+
 #define ROWS(table, function)                                                                     \
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)                                 \
         tests[count++] = (struct CMUnitTest){ .name = table[i].name, .test_func = (function), .initial_state = (void *)&table[i] }
@@ -441,7 +766,10 @@ static void test_unchecked_until_the_first_result(void **state)
 int main(void)
 {
     static const enum algorithm rules[] = { ALGORITHM_LEAST_OUTSTANDING, ALGORITHM_ROUND_ROBIN };
-    static struct CMUnitTest tests[64];
+    static const enum algorithm all[] = { ALGORITHM_LEAST_OUTSTANDING, ALGORITHM_ROUND_ROBIN, ALGORITHM_RANDOM_TWO, ALGORITHM_SOURCE_HASH };
+    static const char *const all_texts[] = { "limits hold over threads: least outstanding", "limits hold over threads: round robin",
+                                             "limits hold over threads: random two", "limits hold over threads: source hash" };
+    static struct CMUnitTest tests[96];
     size_t count = 0;
     EACH_RULE("equal load is shared equally by one to eight", test_equal_load_is_shared_equally);
     EACH_RULE("any run of picks is even", test_any_window_is_even);
@@ -449,6 +777,17 @@ int main(void)
     EACH_RULE("the tried are passed over", test_tried_are_passed_over);
     ROWS(threads, test_threads);
     ROWS(opens, test_open);
+    EACH_RULE("weights after an absence", test_weights_after_an_absence);
+    ROWS(weighings, test_weights);
+    ROWS(weighings, test_weights_over_threads);
+    ROWS(limits, test_limits);
+    for (size_t i = 0; i < 4; i++)
+        tests[count++] = (struct CMUnitTest){ .name = all_texts[i], .test_func = test_limits_over_threads, .initial_state = (void *)&all[i] };
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_only_weight_zero_is_none);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_slow_start);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_fail_open_keeps_limits);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_named);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_source_hash);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_no_use_is_lost_at_once);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_least_outstanding_of_any_load);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_robin_ignores_load);
