@@ -86,6 +86,7 @@ struct conn {
     uint8_t minor;                      /* the client's HTTP/1.minor */
     uint8_t interim;                    /* 1xx answers passed on */
     bool keep_alive;                    /* after this exchange */
+    bool awaits_checks;                 /* QUEUED: for first results, not for room */
     bool fresh_only;                    /* a pooled connection has failed this request: no more of them */
     bool head_read;                     /* the request has a body state to look at */
     bool response_byte;                 /* the instance has answered something */

@@ -23,7 +23,7 @@ bool surge_enter(struct surge *surge, struct surge_place *place, struct ring *ri
         place->ring = ring;
         place->called = false;
         list_append(&surge->places, &place->link);
-        atomic_fetch_add_explicit(&surge->waiting, 1, memory_order_release);
+        atomic_fetch_add(&surge->waiting, 1);       /* in one order with pool_release(): it sees us, or we see what it gave back */
     }
     pthread_mutex_unlock(&surge->lock);
     return room;
@@ -31,14 +31,15 @@ bool surge_enter(struct surge *surge, struct surge_place *place, struct ring *ri
 
 static void call_oldest(struct surge *surge)
 {
-    list_for_each(link, &surge->places) {
-        struct surge_place *place = list_entry(link, struct surge_place, link);
-        if (place->called)
-            continue;
-        place->called = true;
-        ring_wake(place->ring);
+    struct surge_place *place;
+
+    if (list_empty(&surge->places))
         return;
-    }
+    place = list_entry(surge->places.next, struct surge_place, link);
+    if (place->called)
+        return;
+    place->called = true;
+    ring_wake(place->ring);
 }
 
 void surge_leave(struct surge *surge, struct surge_place *place)
@@ -61,6 +62,16 @@ bool surge_called(struct surge *surge, struct surge_place *place)
     place->called = false;
     pthread_mutex_unlock(&surge->lock);
     return called;
+}
+
+bool surge_first(struct surge *surge, const struct surge_place *place)
+{
+    bool first;
+
+    pthread_mutex_lock(&surge->lock);
+    first = surge->places.next == &place->link;
+    pthread_mutex_unlock(&surge->lock);
+    return first;
 }
 
 void surge_call(struct surge *surge)

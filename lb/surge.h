@@ -8,6 +8,10 @@
  * The surge queue of one balancer node, over all workers: who waits until an
  * instance may take more work, oldest first. Bounded. Any thread; a place is
  * embedded in who waits, and leaves before it is freed.
+ *
+ * Only the oldest is ever called, and only the oldest may take what became free.
+ * So that nobody sleeps beside room, each looks at the room again after it has
+ * entered and after it has left, and calls if there is some.
  */
 struct ring;
 
@@ -27,12 +31,13 @@ void surge_init(struct surge *surge);
 void surge_fini(struct surge *surge);
 static inline bool surge_any(const struct surge *surge)
 {
-    return atomic_load_explicit(&surge->waiting, memory_order_acquire) > 0;
+    return atomic_load(&surge->waiting) > 0;
 }
 
 /* false: it is full, and nothing was changed. */
 bool surge_enter(struct surge *surge, struct surge_place *place, struct ring *ring, unsigned max);
 void surge_leave(struct surge *surge, struct surge_place *place);      /* passes a call on that it has not used */
 bool surge_called(struct surge *surge, struct surge_place *place);     /* and takes the call */
-void surge_call(struct surge *surge);                                  /* an instance may take more: calls the oldest that is not called yet */
+bool surge_first(struct surge *surge, const struct surge_place *place);        /* is it the oldest? */
+void surge_call(struct surge *surge);                                  /* an instance may take more: calls the oldest */
 #endif

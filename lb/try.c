@@ -17,12 +17,25 @@ static struct surge *conn_surge(const struct conn *c)
     return &conn_balancer(c)->live->nodes[c->node_index].surge;
 }
 
+static enum pick conn_look(const struct conn *c)
+{
+    return pool_look(conn_node(c), conn_attributes(c)->fail_open);
+}
+
+/* Who entered or left may have missed room, or left some. */
+static void conn_queue_offer(const struct conn *c)
+{
+    if (surge_any(conn_surge(c)) && conn_look(c) == PICK_ONE)
+        surge_call(conn_surge(c));
+}
+
 void conn_queue_leave(struct conn *c)
 {
     if (list_empty(&c->queue_link))
         return;
     list_remove(&c->queue_link);
     surge_leave(conn_surge(c), &c->place);
+    conn_queue_offer(c);
 }
 
 /* The back goes, and with it the use of its instance. */
@@ -168,6 +181,7 @@ static void conn_queue(struct conn *c, uint64_t at_most_ms)
     list_append(&c->worker->queue, &c->queue_link);
     conn_enter(c, CONN_QUEUED);
     conn_deadline(c, at_most_ms);
+    conn_queue_offer(c);
 }
 
 /* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
@@ -198,12 +212,13 @@ static struct pool_ask conn_ask(const struct conn *c)
     return ask;
 }
 
-/* Those who wait already go first. */
+/* Those who wait longer go first. */
 static enum pick conn_pick(struct conn *c, struct instance **instance)
 {
     struct pool_ask ask = conn_ask(c);
+    bool first = c->state == CONN_QUEUED ? surge_first(conn_surge(c), &c->place) : !surge_any(conn_surge(c));
 
-    if (c->state != CONN_QUEUED && surge_any(conn_surge(c)) && pool_any_eligible(conn_node(c)))
+    if (!first && conn_look(c) != PICK_NONE)
         return PICK_FULL;
     for (unsigned i = 0; i < c->claim.count; i++)
         if (pool_pick_named(conn_node(c), &ask, c->claim.ids[i], instance) == PICK_ONE)
@@ -218,10 +233,22 @@ static void no_instance(struct conn *c)
 
     if (c->state == CONN_QUEUED && pending)
         return;
-    if (c->tries == 0 && pending)
+    c->awaits_checks = c->tries == 0 && pending;
+    if (c->awaits_checks)
         conn_queue(c, until - now);
     else
         conn_fail(c, c->failure);
+}
+
+static void no_room(struct conn *c)
+{
+    uint64_t at_most_ms = conn_attributes(c)->idle_timeout_ms;
+
+    if (c->state != CONN_QUEUED)
+        conn_queue(c, at_most_ms);
+    else if (c->awaits_checks)
+        conn_deadline(c, at_most_ms);
+    c->awaits_checks = false;
 }
 
 void conn_dispatch(struct conn *c)
@@ -234,8 +261,7 @@ void conn_dispatch(struct conn *c)
         conn_use(c, instance);
         break;
     case PICK_FULL:
-        if (c->state != CONN_QUEUED)
-            conn_queue(c, conn_attributes(c)->idle_timeout_ms);
+        no_room(c);
         break;
     case PICK_NONE:
         no_instance(c);
