@@ -107,8 +107,10 @@ static void answer_choose(struct conn *c, int status)
     for (size_t i = 0; i < attributes->error_response_count; i++) {
         const struct config_error_response *own = &attributes->error_responses[i];
         struct answer_body body = { own->content_type, own->bytes, own->len };
-        if (own->status == (unsigned)status)
-            c->answer_buf = answer_with_body(status, c->keep_alive, c->method == METHOD_HEAD, &body);
+        if (own->status != (unsigned)status)
+            continue;
+        c->answer_buf = answer_with_body(status, c->keep_alive, c->method == METHOD_HEAD, &body);
+        c->response.bytes = c->answer_buf == NULL || c->method == METHOD_HEAD ? 0 : own->len;
     }
     if (c->answer_buf == NULL)
         c->answer = answer_text(status, c->keep_alive);

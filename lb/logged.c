@@ -13,6 +13,7 @@
 struct logged {
     struct access_entry entry;                      /* its spans point into bytes */
     uint64_t begun_us, sent_us, answered_us;        /* monotonic */
+    uint64_t bytes_in, bytes_out;                   /* the connection's, of the exchanges before */
     char bytes[];
 };
 
@@ -60,14 +61,17 @@ void logged_begin(struct conn *c, const struct http1_head *head)
     logged->entry.http = c->http;
     logged->entry.port = conn_listener(c)->port;
     logged->begun_us = clock_monotonic_us();
+    logged->bytes_in = c->bytes_in;
+    logged->bytes_out = c->bytes_out;
     if (head != NULL)
         keep_head(logged, head);
     c->logged = logged;
 }
 
+/* A stream is given to its instance; a request has to reach one. */
 void logged_sent(struct conn *c)
 {
-    if (c->logged == NULL)
+    if (c->logged == NULL || (c->http && c->state != CONN_RELAY))
         return;
     c->logged->sent_us = clock_monotonic_us();
     c->logged->entry.instance = c->back->to;
@@ -92,6 +96,24 @@ static int64_t span_us(uint64_t from, uint64_t to)
     return from == NEVER || to == NEVER || to < from ? -1 : (int64_t)(to - from);
 }
 
+/* A stream's bytes: what the connection has more of than before, else what its flow has moved so far. */
+static uint64_t moved(uint64_t now, uint64_t before, const struct flow *flow)
+{
+    return now != before ? now : flow->bytes;
+}
+
+static void end_bytes(const struct conn *c, struct logged *logged)
+{
+    struct access_entry *entry = &logged->entry;
+
+    entry->received_bytes = c->http ? c->request.bytes : moved(c->bytes_in, logged->bytes_in, &c->request);
+    entry->sent_bytes = c->http ? c->response.bytes : moved(c->bytes_out, logged->bytes_out, &c->response);
+    if (!entry->http && entry->received_bytes == 0)
+        entry->request_us = -1;
+    if (!entry->http && entry->sent_bytes == 0)
+        entry->response_us = -1;
+}
+
 void logged_end(struct conn *c, const char *why)
 {
     struct logged *logged = c->logged;
@@ -106,8 +128,7 @@ void logged_end(struct conn *c, const char *why)
     logged->entry.response_us = logged->answered_us == NEVER ? -1 : 0;     /* an answer's head goes on in the turn in which it came */
     if (logged->answered_us == NEVER)
         logged->entry.instance = (struct addr){ 0 };
-    logged->entry.received_bytes = logged->entry.http ? c->request.bytes : c->bytes_in;
-    logged->entry.sent_bytes = logged->entry.http ? c->response.bytes : c->bytes_out;
+    end_bytes(c, logged);
     logged->entry.why = why;
     if (logged->entry.http && logged->entry.elb_status == 0)
         logged->entry.elb_status = 408;     /* as ELB: the client left before it could be answered */
