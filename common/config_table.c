@@ -151,7 +151,7 @@ static const struct section draining_section =
     SECTION(config_attributes, "load_balancers.attributes.connection_draining", draining_rows);
 
 static const struct row access_log_rows[] = {
-    { "enabled", KIND_BOOL, IN(config_access_log, enabled), "false", 0, 0, "Whether requests are logged.", .support = SUPPORT_STAGED },
+    { "enabled", KIND_BOOL, IN(config_access_log, enabled), "false", 0, 0, "Whether requests are logged." },
     { "path", KIND_TEXT, IN(config_access_log, path), "", 0, PATH_MAX_LEN, "The log's file, an absolute path." },
     { "format", KIND_CHOICE, IN(config_access_log, format), "elb", 0, 0, "The log's format.", .choices = CHOICES("elb", "json") },
 };

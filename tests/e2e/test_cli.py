@@ -144,10 +144,7 @@ LATER = {
     "HTTPS": ('protocol = "HTTP"', 'protocol = "HTTPS"'),
     "SSL towards instances": ('instance_protocol = "HTTP"', 'instance_protocol = "SSL"'),
     "an HTTPS target": ('target = "TCP:', 'target = "SSL:'),
-    "algorithm": ("attributes = {", 'attributes = { algorithm = "source-hash";'),
-    "access_log": ("attributes = {", "attributes = { access_log = { enabled = true; };"),
     "admin_http": ('admin_http = ""', 'admin_http = "127.0.0.1:9080"'),
-    "weight": ('id = "web-1";', 'id = "web-1"; weight = 2;'),
 }
 
 

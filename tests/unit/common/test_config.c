@@ -364,7 +364,6 @@ static const struct bad_row {
     { "a redirect", LISTENER, TCP81 "redirect = \"https\"; redirect_port = 443; hsts = true;",
       "t:11: redirect" LEFT_OUT "\nt:11: redirect_port" LEFT_OUT "\nt:11: hsts" LEFT_OUT },
     { "a weight beyond all versions", INSTANCE, ID ADDRESS "weight = 257;", "t:3: weight: found 257, expected an integer of 0 to 256" },
-    { "an access log", ATTRIBUTES, "access_log = { enabled = true; path = \"/a\"; };", "t:14: enabled: found true" NOT_YET "false" },
     { "an unknown format of the access log that is off", ATTRIBUTES, "access_log = { format = \"clf\"; };", "t:14: format: found \"clf\", expected elb or json" },
     { "a desync mode that never was", ATTRIBUTES, "desync_mitigation_mode = \"off\";", "t:14: desync_mitigation_mode: found \"off\", expected monitor, defensive or strictest" },
     { "the HTTP control surface", PROCESS, "admin_http = \"127.0.0.1:9080\";", "t:1: admin_http: found \"127.0.0.1:9080\"" NOT_YET "\"\"" },

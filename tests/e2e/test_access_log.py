@@ -1,0 +1,595 @@
+"""The access log: its lines to the field, and that nothing about its files stops or costs a request."""
+import calendar
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from lib import DEADLINE, background, chunked, get, let_pass, reply, request, wait_until
+
+LINE = re.compile(r'^(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(?P<micro>\d{6})Z (?P<elb>\S+) (?P<client>\S+) (?P<backend>\S+) '
+                  r'(?P<request_time>-1|\d+\.\d{6}) (?P<backend_time>-1|\d+\.\d{6}) (?P<response_time>-1|\d+\.\d{6}) '
+                  r'(?P<elb_status>-|\d+) (?P<backend_status>-|\d+) (?P<received>\d+) (?P<sent>\d+) '
+                  r'"(?P<request>[^"]*)" "(?P<user_agent>[^"]*)" (?P<cipher>\S+) (?P<protocol>\S+)$')
+TIMES = ("request_time", "backend_time", "response_time")
+JSON_KEYS = ["timestamp", "elb", "client", "backend", "request_processing_time", "backend_processing_time", "response_processing_time",
+             "elb_status_code", "backend_status_code", "received_bytes", "sent_bytes", "request", "user_agent", "ssl_cipher", "ssl_protocol",
+             "port", "why"]
+
+
+class Log:
+    """An access log's file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def settings(self, **more):
+        return {"access_log": {"enabled": True, "path": str(self.path), **more}}
+
+    def raw(self):
+        return self.path.read_bytes() if self.path.exists() else b""
+
+    def wait(self, count):
+        """Its lines, when there are so many; more is as wrong as fewer."""
+        def enough():
+            lines = self.raw().split(b"\n")
+            return lines if len(lines) > count else None
+        *lines, rest = wait_until(enough, DEADLINE, f"{count} lines in {self.path.name}")
+        assert (len(lines), rest) == (count, b"")
+        return [line.decode("ascii") for line in lines]
+
+    def entries(self, count):
+        """Its lines by field."""
+        found = []
+        for line in self.wait(count):
+            match = LINE.match(line)
+            assert match, line
+            found.append(match.groupdict())
+        return found
+
+    def entry(self):
+        return self.entries(1)[0]
+
+
+@pytest.fixture
+def log(place):
+    return Log(place.folder / "access.log")
+
+
+@pytest.fixture
+def web(place):
+    return place.instance()
+
+
+@pytest.fixture
+def balancer(place, log, web):
+    """A balancer with a log over one instance that the test plays; started."""
+    made = place.balancer([web], **log.settings())
+    place.start()
+    return made
+
+
+def name_of(wire):
+    """The client's end as the log writes it."""
+    return "%s:%d" % wire.sock.getsockname()
+
+
+def picked(entry, *names):
+    return tuple(entry[name] for name in names)
+
+
+def happened(entry):
+    """Which of the three times did: as a string of digits and dashes."""
+    return "".join("-" if entry[name] == "-1" else "+" for name in TIMES)
+
+
+def url(balancer, path="/", host="www.example.org"):
+    return f"http://{host}:{balancer.port}{path}"
+
+
+# HTTP
+
+def test_every_field(balancer, web, log):
+    """A request that an instance answered, field by field."""
+    before = time.time()
+    with balancer.connect() as client:
+        client.send(get("/index.html?a=b", "User-Agent: test/1.0 (x)"))
+        back, _ = web.take()
+        back.send(reply(b"x" * 612))
+        client.read_message()
+        name = name_of(client)
+    entry = log.entry()
+    at = calendar.timegm(time.strptime(entry["at"], "%Y-%m-%dT%H:%M:%S")) + int(entry["micro"]) / 1e6
+    assert before - 0.001 <= at <= time.time()
+    assert picked(entry, "elb", "client", "backend") == (balancer.name, name, f"{web.address}:{web.port}")
+    assert all(0 <= float(entry[each]) < DEADLINE for each in TIMES)
+    assert picked(entry, "elb_status", "backend_status", "received", "sent") == ("200", "200", "0", "612")
+    assert entry["request"] == f"GET {url(balancer, '/index.html?a=b')} HTTP/1.1"
+    assert picked(entry, "user_agent", "cipher", "protocol") == ("test/1.0 (x)", "-", "-")
+
+
+def test_how_long_the_instance_took(balancer, web, log):
+    """The time between request and answer is the instance's."""
+    with balancer.connect() as client:
+        client.send(get())
+        back, _ = web.take()
+        let_pass(0.3)
+        back.send(reply())
+        client.read_message()
+    entry = log.entry()
+    assert 0.3 <= float(entry["backend_time"]) < DEADLINE
+    assert float(entry["request_time"]) + float(entry["response_time"]) < 0.3
+
+
+def test_not_found(balancer, web, log):
+    """Both codes are the instance's."""
+    web.serve(lambda _: reply(b"nope", "404 Not Found"))
+    balancer.ask(get("/none"))
+    entry = log.entry()
+    assert picked(entry, "elb_status", "backend_status", "sent") == ("404", "404", "4")
+    assert happened(entry) == "+++"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_bytes_of_bodies(balancer, web, log, framing):
+    """Bodies alone are counted, without heads and without what frames chunks."""
+    body, answer = b"u" * 70001, b"d" * 90003
+    if framing == "length":
+        asked, said = request("POST", "/", body=body), reply(answer)
+    else:
+        asked = request("POST", "/", "Transfer-Encoding: chunked") + chunked(body, 1000)
+        said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(answer, 900)
+    web.serve(lambda _: said)
+    assert balancer.ask(asked).body == answer
+    entry = log.entry()
+    assert picked(entry, "received", "sent") == (str(len(body)), str(len(answer)))
+    assert entry["request"] == f"POST {url(balancer)} HTTP/1.1"
+
+
+def test_head(balancer, web, log):
+    """An answer without a body has sent none, whatever its Content-Length says."""
+    web.serve(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+    balancer.ask(request("HEAD", "/"))
+    assert picked(log.entry(), "elb_status", "received", "sent") == ("200", "0", "0")
+
+
+def test_kept_alive(balancer, web, log):
+    """A line for each request of a connection, in order, each with its own bytes."""
+    web.serve(lambda asked: reply(asked.body * 2))
+    with balancer.connect() as client:
+        for i in range(5):
+            client.ask(request("PUT", f"/{i}", body=b"b" * (i + 1)))
+        name = name_of(client)
+        entries = log.entries(5)
+    assert [picked(e, "client", "received", "sent") for e in entries] == [(name, str(i + 1), str(2 * i + 2)) for i in range(5)]
+    assert [e["request"] for e in entries] == [f"PUT {url(balancer, f'/{i}')} HTTP/1.1" for i in range(5)]
+
+
+def test_pipelined(balancer, web, log):
+    """Requests that came together have each their line."""
+    web.serve()
+    with balancer.connect() as client:
+        client.send(b"".join(get(f"/{i}") for i in range(4)))
+        for _ in range(4):
+            assert client.read_message().status == 200
+    assert [e["request"].split()[1] for e in log.entries(4)] == [url(balancer, f"/{i}") for i in range(4)]
+
+
+def test_no_instance(place, web, log):
+    """503 made here: no instance, no times."""
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    assert balancer.ask(get("/x")).status == 503
+    entry = log.entry()
+    assert picked(entry, "backend", *TIMES, "elb_status", "backend_status", "received", "sent") == ("-", "-1", "-1", "-1", "503", "0", "0", "0")
+    assert entry["request"] == f"GET {url(balancer, '/x')} HTTP/1.1"
+
+
+def test_own_body_is_sent(place, web, log):
+    """The body of an answer made here is counted."""
+    (place.folder / "sorry.html").write_text("sorry!")
+    balancer = place.balancer([web], error_responses=[{"status": 503, "file": str(place.folder / "sorry.html")}], **log.settings())
+    halb = place.start()
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    assert balancer.ask(get()).body == b"sorry!"
+    assert balancer.ask(request("HEAD", "/")).status == 503
+    assert [picked(e, "elb_status", "sent") for e in log.entries(2)] == [("503", "6"), ("503", "0")]
+
+
+def test_connection_refused(balancer, web, log):
+    """An instance that took no request is not in the line, and nothing was sent."""
+    web.refuse()
+    status = balancer.ask(get()).status
+    assert status >= 500
+    entry = log.entry()
+    assert picked(entry, "backend", *TIMES, "elb_status", "backend_status") == ("-", "-1", "-1", "-1", str(status), "0")
+
+
+def test_instance_says_nothing(balancer, web, log):
+    """An instance that closes without an answer: the request went out, nothing came."""
+    client = balancer.connect()
+    client.send(request("POST", "/", body=b"once"))
+    back, _ = web.take()
+    back.close()
+    assert client.read_message().status == 502
+    client.close()
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "received") == ("-", "502", "0", "4")
+    assert happened(entry) == "+--"
+
+
+def test_malformed_request(balancer, web, log):
+    """What is no request has no method, URL or agent."""
+    with balancer.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nA: b\rc\r\n\r\n")
+        assert client.read_message().status == 400
+    entry = log.entry()
+    assert picked(entry, "backend", *TIMES, "elb_status", "backend_status", "received", "sent") == ("-", "-1", "-1", "-1", "400", "0", "0", "0")
+    assert picked(entry, "request", "user_agent") == ("- - - ", "-")
+    assert web.untouched()
+
+
+def test_head_that_does_not_end(place, web, log):
+    """408: the head was too slow."""
+    balancer = place.balancer([web], request_header_timeout="1s", **log.settings())
+    place.start()
+    with balancer.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost")
+        assert client.read_message().status == 408
+    entry = log.entry()
+    assert picked(entry, "backend", *TIMES, "elb_status", "backend_status") == ("-", "-1", "-1", "-1", "408", "0")
+    assert entry["request"] == "- - - "
+
+
+def test_body_that_does_not_end(place, web, log):
+    """408 for a body that stopped: the request is known, and how much came."""
+    balancer = place.balancer([web], request_body_timeout="1s", **log.settings())
+    place.start()
+    with balancer.connect() as client:
+        client.send(b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nfour")
+        assert client.read_message().status == 408
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "received") == ("-", "408", "0", "4")
+    assert entry["request"] == f"POST {url(balancer, '/b', 'a')} HTTP/1.1"
+
+
+def test_client_left(balancer, web, log):
+    """A client that did not wait for its answer: 408, as ELB writes it, and none from the instance."""
+    client = balancer.connect()
+    client.send(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nfour")
+    back = web.accept()
+    back.read_until(b"four")
+    client.reset()
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "received", "sent") == ("-", "408", "0", "4", "0")
+    assert happened(entry) == "+--"
+    assert entry["request"] == f"POST {url(balancer, '/up', 'a')} HTTP/1.1"
+
+
+def test_silence_leaves_no_line(balancer, web, log):
+    """A connection without a request is none of the log's."""
+    web.serve()
+    with balancer.connect():
+        pass
+    balancer.ask(get("/only"))
+    assert log.entry()["request"].split()[1] == url(balancer, "/only")
+
+
+# Host and target as sent, and as they stand in the line.
+WRITTEN = {
+    "the listener's port": (b"GET /a HTTP/1.1\r\nHost: h:81\r\n\r\n", "GET http://h:{port}/a HTTP/1.1"),
+    "IPv6": (b"GET /a HTTP/1.1\r\nHost: [::1]\r\n\r\n", "GET http://[::1]:{port}/a HTTP/1.1"),
+    "HTTP/1.0 without Host": (b"GET /a HTTP/1.0\r\n\r\n", "GET http://-:{port}/a HTTP/1.0"),
+    "absolute-form": (b"GET http://other/a?b HTTP/1.1\r\nHost: other\r\n\r\n", "GET http://other:{port}/a?b HTTP/1.1"),
+    "asterisk-form": (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS http://h:{port}* HTTP/1.1"),
+    "a quote and a backslash": (b"GET /a\"b\\c HTTP/1.1\r\nHost: h\r\n\r\n", r"GET http://h:{port}/a\x22b\x5Cc HTTP/1.1"),
+    "what is repaired on its way to the instance": (b"GET /a b\tc HTTP/1.1\r\nHost: h\r\n\r\n", "GET http://h:{port}/a%20b%09c HTTP/1.1"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_request_as_written(balancer, web, log, name):
+    """The URL is the client's; protocol and port are the listener's; no byte of it can end a field."""
+    sent, expected = WRITTEN[name]
+    web.serve()
+    with balancer.connect() as client:
+        assert client.ask(sent).status == 200
+    assert log.entry()["request"] == expected.format(port=balancer.port)
+
+
+@pytest.mark.parametrize("sent, expected", [(b'say "hi" \\o/', r"say \x22hi\x22 \x5Co/"), (b"tab\there", r"tab\x09here"),
+                                            (b"\xc3\xa9\x80", r"\xC3\xA9\x80"), (b"", "-"), (b"a" * 9000, "a" * 8192)])
+def test_user_agent(balancer, web, log, sent, expected):
+    """Escaped, and cut at 8192 bytes."""
+    web.serve()
+    with balancer.connect() as client:
+        assert client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + sent + b"\r\n\r\n").status == 200
+    assert log.entry()["user_agent"] == expected
+
+
+def test_websocket(place, web, log):
+    """A tunnel is one line, at its end, with what went through it."""
+    balancer = place.balancer([web], upgrade=["websocket"], **log.settings())
+    place.start()
+    with balancer.connect() as client:
+        client.send(get("/ws", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+        back, _ = web.take()
+        back.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        assert client.read_head().status == 101
+        client.send(b"12345")
+        assert back.read_exactly(5) == b"12345"
+        back.send(b"123456789")
+        assert client.read_exactly(9) == b"123456789"
+        assert log.raw() == b""
+        back.close()
+    entry = log.entry()
+    assert picked(entry, "elb_status", "backend_status", "received", "sent") == ("101", "101", "5", "9")
+    assert happened(entry) == "+++"
+
+
+# TCP
+
+@pytest.fixture
+def pipe(place, log, web):
+    made = place.balancer([web], protocol="TCP", **log.settings())
+    place.start()
+    return made
+
+
+@pytest.mark.parametrize("end", ["fin", "reset by the client", "reset by the instance"])
+def test_tcp(pipe, web, log, end):
+    """One line at the connection's end, however it ends; all bytes count."""
+    client = pipe.connect()
+    name = name_of(client)
+    back = web.accept()
+    client.send(b"c" * 88)
+    assert back.read_exactly(88)
+    back.send(b"s" * 421)
+    assert client.read_exactly(421)
+    if end == "fin":
+        client.finish()
+        back.expect_end()
+        back.finish()
+        client.expect_end()
+    else:
+        (client if end.endswith("client") else back).reset()
+    entry = log.entry()
+    assert picked(entry, "elb", "client", "backend") == (pipe.name, name, f"{web.address}:{web.port}")
+    assert happened(entry) == "+++"
+    assert picked(entry, "elb_status", "backend_status", "received", "sent") == ("-", "-", "88", "421")
+    assert picked(entry, "request", "user_agent", "cipher", "protocol") == ("- - - ", "-", "-", "-")
+
+
+def test_tcp_much(pipe, web, log):
+    """Bytes that the kernel moves by itself count as well."""
+    size = 8 << 20
+    with pipe.connect() as client:
+        back = web.accept()
+        sending = background(client.send, bytes(size))
+        back.read_checksum(size)
+        sending.result()
+        back.send(b"done")
+        assert client.read_exactly(4) == b"done"
+        back.close()
+    assert picked(log.entry(), "received", "sent") == (str(size), "4")
+
+
+def test_tcp_in_silence(pipe, web, log):
+    """-1 for the directions in which nothing went."""
+    with pipe.connect():
+        web.accept().close()
+    entry = log.entry()
+    assert picked(entry, "request_time", "response_time", "received", "sent") == ("-1", "-1", "0", "0")
+    assert entry["backend"] == f"{web.address}:{web.port}"
+
+
+def test_tcp_without_an_instance(place, web, log):
+    """The connection was taken and closed."""
+    balancer = place.balancer([web], protocol="TCP", **log.settings())
+    halb = place.start()
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    with balancer.connect() as client:
+        client.expect_closed()
+    entry = log.entry()
+    assert picked(entry, "backend", *TIMES, "elb_status", "backend_status") == ("-", "-1", "-1", "-1", "-", "-")
+
+
+# JSON
+
+def test_json(place, web, log):
+    """The same fields by name, and what did not happen is null."""
+    web.serve()
+    balancer = place.balancer([web], **log.settings(format="json"))
+    halb = place.start()
+    with balancer.connect() as client:
+        client.ask(b'POST /a"\\ HTTP/1.1\r\nHost: h\r\nUser-Agent: \xc3\xa9"\r\nContent-Length: 3\r\n\r\nabc')
+        name = name_of(client)
+    served = json.loads(log.wait(1)[0])
+    assert list(served) == JSON_KEYS
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", served["timestamp"])
+    assert (served["elb"], served["client"], served["backend"]) == (balancer.name, name, f"{web.address}:{web.port}")
+    assert all(isinstance(served[key], float) for key in JSON_KEYS[4:7])
+    assert [served[key] for key in JSON_KEYS[7:11]] == [200, 200, 3, 5]
+    assert served["request"] == f'POST http://h:{balancer.port}/a"\\ HTTP/1.1'
+    assert served["user_agent"].encode("latin-1").decode() == 'é"'
+    assert [served[key] for key in JSON_KEYS[13:16]] == [None, None, balancer.port]
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    balancer.ask(get())
+    refused = json.loads(log.wait(2)[1])
+    assert [refused[key] for key in JSON_KEYS[3:9]] == [None, None, None, None, 503, None]
+    assert refused["user_agent"] is None
+
+
+# files
+
+def test_two_balancers_one_path(place, log):
+    """Balancers may share a file, and one without a log leaves nothing."""
+    made = [place.balancer([place.instance().serve()], **settings) for settings in (log.settings(), log.settings(), {})]
+    place.start()
+    for each in made:
+        each.ask(get())
+    assert {entry["elb"] for entry in log.entries(2)} == {made[0].name, made[1].name}
+
+
+def test_appended(place, web, log):
+    """A file that is there goes on; after a restart too."""
+    log.path.write_bytes(b"before\n")
+    web.serve()
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    balancer.ask(get())
+    log.wait(2)
+    halb.stop()
+    place.start()
+    balancer.ask(get())
+    assert log.wait(3)[0] == "before"
+
+
+def test_nothing_is_lost_at_the_end(place, web, log):
+    """Lines that were still queued when it stops are written."""
+    web.serve()
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    for _ in range(50):
+        balancer.ask(get())
+    halb.stop()
+    assert len(log.entries(50)) == 50
+
+
+def test_reopened(place, web, log):
+    """Renamed and then SIGUSR1: what ends after that is in the new file, and the old one stays as it was."""
+    web.serve()
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    balancer.ask(get("/old"))
+    log.wait(1)
+    old = Log(log.path.with_suffix(".1"))
+    log.path.rename(old.path)
+    halb.signal(signal.SIGUSR1)
+    halb.wait_log("SIGUSR1: access logs reopened")
+    balancer.ask(get("/new"))
+    assert log.entry()["request"].split()[1] == url(balancer, "/new")
+    assert old.entry()["request"].split()[1] == url(balancer, "/old")
+
+
+def test_reopened_under_load(place, log):
+    """Renamed and reopened again and again while requests come over both workers: every request has one whole line."""
+    place.process["workers"] = 2
+    balancer = place.balancer([place.instance().serve()], **log.settings())
+    halb = place.start()
+    over, files = [], [log]
+
+    def load(client_number):
+        count = 0
+        while not over:
+            with balancer.connect() as client:
+                for _ in range(10):
+                    assert client.ask(get(f"/{client_number}/{count}")).status == 200
+                    count += 1
+        return count
+    clients = [background(load, i) for i in range(4)]
+    for i in range(1, 6):
+        wait_until(lambda: log.raw().count(b"\n") > 20, DEADLINE, "lines in the new file")
+        files.append(Log(log.path.with_suffix(f".{i}")))
+        log.path.rename(files[-1].path)
+        halb.signal(signal.SIGUSR1)
+        wait_until(lambda: halb.log().count("access logs reopened") == i, DEADLINE, f"reopening {i}")
+    over.append(True)
+    asked = {url(balancer, f"/{i}/{n}") for i, client in enumerate(clients) for n in range(client.result())}
+    halb.stop()
+    seen = [LINE.match(line.decode("ascii"))["request"].split()[1] for each in files for line in each.raw().splitlines()]
+    assert len(seen) == len(asked)
+    assert set(seen) == asked
+
+
+def test_cannot_be_reopened(place, web, log):
+    """SIGUSR1 when the folder is gone: said, the old file goes on, and so does service."""
+    web.serve()
+    folder = place.folder / "logs"
+    folder.mkdir()
+    log.path = folder / "access.log"
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    moved = place.folder / "moved"
+    folder.rename(moved)
+    halb.signal(signal.SIGUSR1)
+    halb.wait_log(f"{balancer.name}: access log {log.path}: No such file")
+    balancer.ask(get())
+    Log(moved / "access.log").wait(1)
+
+
+def test_full_disk(place, web):
+    """Every write fails: requests are served, and the log says it once, not once a line."""
+    web.serve()
+    balancer = place.balancer([web], access_log={"enabled": True, "path": "/dev/full"})
+    halb = place.start()
+    assert balancer.ask(get()).status == 200
+    halb.wait_log("access log /dev/full: can not be written: No space left on device")
+    for _ in range(200):
+        assert balancer.ask(get()).status == 200
+    halb.stop()
+    assert halb.log().count("can not be written") == 1
+
+
+def test_reader_that_does_not_read(place, web):
+    """A pipe that nobody empties holds up nobody."""
+    web.serve(lambda _: reply(b"x"))
+    path = place.folder / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        balancer = place.balancer([web], access_log={"enabled": True, "path": str(path)})
+        halb = place.start()
+        with balancer.connect() as client:
+            for _ in range(150):
+                start = time.monotonic()
+                assert client.ask(get("/" + "x" * 1000)).status == 200
+                assert time.monotonic() - start < 1
+        halb.wait_log(f"access log {path}: can not be written")
+        assert balancer.ask(get()).status == 200
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("path, why", [("missing/access.log", "No such file or directory"), ("", "Is a directory")])
+def test_cannot_be_opened(place, web, path, why):
+    """No log, no start: exit 3, and the line names the file."""
+    path = str(place.folder / path).rstrip("/")
+    place.balancer([web], access_log={"enabled": True, "path": path})
+    halb = place.start(ready=False)
+    halb.judge(halb.wait_exit(), 3)
+    assert f"access log {path}: {why}" in halb.log()
+
+
+def test_a_link_is_not_followed(place, web, log):
+    """Who may write into the folder can not make root append elsewhere."""
+    (place.folder / "target").write_text("precious\n")
+    log.path.symlink_to(place.folder / "target")
+    place.balancer([web], **log.settings())
+    halb = place.start(ready=False)
+    halb.judge(halb.wait_exit(), 3)
+    assert (place.folder / "target").read_text() == "precious\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root opens what its user may not")
+def test_opened_by_root(open_place):
+    """Started as root, the parent opens and reopens the file where whoever serves could not; only root's group may read it."""
+    folder = open_place.folder / "logs"
+    folder.mkdir(mode=0o700)
+    log = Log(folder / "access.log")
+    balancer = open_place.balancer([open_place.instance().serve()], **log.settings())
+    halb = open_place.start()
+    assert len(halb.children()) == 1
+    balancer.ask(get("/old"))
+    log.wait(1)
+    found = log.path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777 & ~0o640) == (0, 0, 0)
+    log.path.rename(folder / "access.log.1")
+    halb.signal(signal.SIGUSR1)
+    halb.wait_log("access logs reopened")
+    balancer.ask(get("/new"))
+    assert log.entry()["request"].split()[1] == url(balancer, "/new")
