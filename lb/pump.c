@@ -41,6 +41,10 @@ static bool pump_request(struct conn *c)
 {
     int lost = c->back->side.send_error;
 
+    if (c->http && c->request.ended && c->front.error != 0) {
+        conn_close(c, CLOSE_CLIENT_FAILED, false);      /* nobody waits for the answer */
+        return false;
+    }
     if (lost != 0 && !c->http) {
         conn_close(c, CLOSE_INSTANCE_FAILED, true);
         return false;

@@ -526,6 +526,16 @@ def test_client_ends_inside_its_body(one, sent, how):
     client.close()
 
 
+def test_client_leaves_while_it_waits(one):
+    """A client that resets before its answer has begun takes the instance's connection with it: nobody waits for that answer."""
+    balancer, web = one
+    client = balancer.connect()
+    client.send(get())
+    back, _ = web.take()
+    client.reset()
+    back.expect_closed()
+
+
 def test_client_leaves_while_it_is_answered(one):
     """A client that resets in mid-answer ends the instance's connection, and others are served as before."""
     balancer, web = one
