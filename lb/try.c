@@ -367,8 +367,23 @@ void conn_review(struct conn *c)
     conn_settle(c);
 }
 
+/* Nothing of it has begun: who waits goes by the newest configuration, if its listener and its queue are in that. */
+static void conn_repin(struct conn *c)
+{
+    const struct listener *listener = c->listener;
+    const struct listener_at *newest = &listener->at;
+
+    if (c->pin == listener->pin || newest->balancer->live != conn_balancer(c)->live || newest->node->index != c->node_index ||
+        newest->conf->protocol != conn_listener(c)->protocol)
+        return;
+    pin_put(&c->pin);
+    conn_pin(c);
+}
+
 void conn_queue_review(struct conn *c, bool changed)
 {
+    if (changed)
+        conn_repin(c);
     if (surge_called(conn_surge(c), &c->place) || changed)
         conn_dispatch(c);
     conn_settle(c);

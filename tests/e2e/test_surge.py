@@ -1,4 +1,5 @@
 """The surge queue: at an instance's limit requests wait, oldest first, bounded in number and in time."""
+import signal
 import threading
 
 import pytest
@@ -281,6 +282,29 @@ def test_several_places_at_once(place):
         for client in clients:
             assert client.read_message().status == 200
             client.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_limit_that_is_raised(place, workers):
+    """Who waits goes by the limit of the configuration that a reload has brought."""
+    balancer, web, halb = limited(place, workers)
+    clients = [balancer.connect() for _ in range(4)]
+    for client in clients:
+        client.send(get())
+        wait_queued(client)
+    wires = [web.take()[0]]
+    web.settings["max_connections"] = 3
+    place.write()
+    halb.signal(signal.SIGHUP)
+    wires += [web.take()[0] for _ in range(2)]
+    assert web.untouched()
+    for wire in wires:
+        wire.send(reply(b"x", fields=("Connection: close",)))
+        wire.close()
+    web.serve()
+    for client in clients:
+        assert client.read_message().status == 200
+        client.close()
 
 
 def test_a_request_with_a_body_waits_whole(place):
