@@ -97,10 +97,14 @@ def modes(shared_place):
     return made
 
 
-def own_fields(head):
-    """What the request's sender has said, as it is on the wire."""
-    lines = [f"{name}: {value}" for name, value in head.fields]
-    return [text for text in lines if not text.startswith(("Host: ", "X-Forwarded-"))]
+FRAMING = ("Content-Length: ", "Transfer-Encoding: ")
+
+
+def forwarded(balancer, first_line, lines):
+    """The head that the instance sees, byte for byte: framing is the last that it says, and says it once."""
+    return "\r\n".join([first_line, "Host: a", *(text for text in lines if not text.startswith(FRAMING)),
+                        "X-Forwarded-For: 127.0.0.1", f"X-Forwarded-Port: {balancer.port}", "X-Forwarded-Proto: http",
+                        *(text for text in lines if text.startswith(FRAMING)), "", ""]).encode()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -119,8 +123,7 @@ def test_mode(modes, mode, name):
         client.send(request + (SMUGGLED if closes else b""))
         with web.accept() as back:
             asked = back.read_message()
-            assert (asked.head.line, own_fields(asked.head), asked.body) == (first_line, lines, body)
-            assert asked.head.all("Host") == ["a"]
+            assert (asked.head.raw, asked.body) == (forwarded(balancer, first_line, lines), body)
             back.send(reply(b"ok"))
             answer = client.read_message()
             assert (answer.status, answer.body) == (200, b"ok")
@@ -147,6 +150,37 @@ def test_refused_in_every_mode(modes, mode, name):
     assert web.untouched()
 
 
+@pytest.mark.parametrize("name", REQUESTS)
+def test_cut_anywhere(modes, name):
+    """No forwarded byte depends on how the input was cut: in two pieces, after each byte that ends or parts something."""
+    balancer, web = modes["monitor"]
+    _, request, first_line, lines, body = REQUESTS[name]
+    for cut in [i for i in range(1, len(request)) if request[i - 1] in b"\r\n: \t"]:
+        with balancer.connect() as client:
+            client.send(request[:cut])
+            client.wait_read()
+            client.send(request[cut:])
+            with web.accept() as back:
+                asked = back.read_message()
+                assert (asked.head.raw, asked.body) == (forwarded(balancer, first_line, lines), body), f"cut after {request[:cut]!r}"
+                back.send(reply(b"ok", fields=["Connection: close"]))
+                assert client.read_message().body == b"ok"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_byte_by_byte(modes, mode, name):
+    """Nor does a refusal."""
+    balancer, web = modes[mode]
+    with balancer.connect() as client:
+        for byte in REFUSED[name]:
+            if not client.send_until_closed(bytes([byte])) or client.closed():
+                break
+            client.wait_read()
+        assert client.read_to_any_end()[0] == BAD_REQUEST
+    assert web.untouched()
+
+
 @pytest.mark.parametrize("name", ["SpaceInUri", "MultilineHeader (RFC 9112 5.2)", "BothTeClPresent (RFC 9112 6.3)", "the worst of several"])
 def test_byte_by_byte(modes, name):
     """A repair does not depend on how the bytes were cut."""
@@ -156,6 +190,54 @@ def test_byte_by_byte(modes, name):
         client.trickle(request)
         with web.accept() as back:
             asked = back.read_message()
-            assert (asked.head.line, own_fields(asked.head), asked.body) == (first_line, lines, body)
+            assert (asked.head.raw, asked.body) == (forwarded(balancer, first_line, lines), body)
             back.send(reply(b"ok", fields=["Connection: close"]))
             assert client.read_message().body == b"ok"
+
+
+AMBIGUOUS = [name for name, row in REQUESTS.items() if row[0] == "ambiguous"]
+
+
+@pytest.mark.parametrize("name", ["BothTeClPresent (RFC 9112 6.3)", "DuplicateContentLength", "UndefinedContentLengthSemantics",
+                                  "EmptyHeader (CVE-2023-25725)"])
+@pytest.mark.parametrize("answer", ["refused by the balancer", "until close", "chunked"])
+def test_both_sides_close_after_any_answer(modes, name, answer):
+    """However the answer to an ambiguous request ends, it is the last on both connections; what follows is never read."""
+    balancer, web = modes["defensive"]
+    with balancer.connect() as client:
+        client.send(REQUESTS[name][1] + SMUGGLED)
+        with web.accept() as back:
+            back.read_message()
+            if answer == "refused by the balancer":
+                back.send(b"nonsense\r\n\r\n")
+                back.expect_closed()
+                assert client.read_to_any_end()[0] == b"HTTP/1.1 502 BAD_GATEWAY\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n"
+            elif answer == "chunked":
+                back.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+                back.expect_closed()
+                assert client.read_message().body == b"ok"
+                client.expect_closed()
+            else:
+                back.send(b"HTTP/1.1 200 OK\r\n\r\nok")
+                back.finish()
+                assert client.read_message().body == b"ok"
+                client.expect_closed()
+    assert web.untouched()
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_no_pooled_connection_is_left_behind(modes, name):
+    """The next client's request does not follow an ambiguous one on its connection."""
+    balancer, web = modes["monitor"]
+    with balancer.connect() as client:
+        client.send(REQUESTS[name][1])
+        with web.accept() as back:
+            back.read_message()
+            back.send(reply(b"ok"))
+            assert client.read_message().body == b"ok"
+            with balancer.connect() as other:
+                other.send(get("/other"))
+                with web.accept() as fresh:
+                    assert fresh.read_message().head.target == "/other"
+                    fresh.send(reply(b"ok", fields=["Connection: close"]))
+                    assert other.read_message().body == b"ok"

@@ -205,6 +205,7 @@ NO_UPGRADES = {
     "HTTP/1.0 (RFC 9110 7.8)": ASK.replace(b"HTTP/1.1", b"HTTP/1.0"),
     "POST (RFC 6455 4.1)": request("POST", "/", *UPGRADE, *KEYS),
     "HEAD": request("HEAD", "/", *UPGRADE, *KEYS),
+    "GET with a chunked body": get("/", *UPGRADE, *KEYS, "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n",
     "a body": request("POST", "/", *UPGRADE, *KEYS, body=b"abc"),
 }
 
