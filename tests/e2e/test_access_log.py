@@ -575,6 +575,49 @@ def test_a_link_is_not_followed(place, web, log):
     assert (place.folder / "target").read_text() == "precious\n"
 
 
+def reload(place, halb):
+    """Writes the file and has it read again."""
+    place.write()
+    seen = halb.log().count("configuration reloaded")
+    halb.signal(signal.SIGHUP)
+    wait_until(lambda: halb.log().count("configuration reloaded") > seen, DEADLINE, "the configuration is reloaded")
+
+
+def test_on_and_off_by_reload(place, web, log):
+    """A reload opens a log, moves it to another file, and ends it."""
+    web.serve()
+    balancer = place.balancer([web])
+    halb = place.start()
+    balancer.ask(get("/before"))
+    other = Log(place.folder / "other.log")
+    for settings, target in ((log.settings(), "/first"), (other.settings(format="json"), "/second"), ({}, "/none")):
+        balancer.attributes.clear()
+        balancer.attributes.update(settings)
+        reload(place, halb)
+        balancer.ask(get(target))
+    halb.stop()
+    assert log.entry()["request"].split()[1] == url(balancer, "/first")
+    assert json.loads(other.wait(1)[0])["request"].split()[1] == url(balancer, "/second")
+
+
+def test_each_keeps_its_own_when_the_file_is_shuffled(place):
+    """Balancers that change places in the file, or get one before them, keep their own logs."""
+    logs = [Log(place.folder / f"{name}.log") for name in "abc"]
+    made = [place.balancer([place.instance().serve()], **each.settings()) for each in logs]
+    place.balancers = made[:2]
+    halb = place.start()
+    place.balancers = [made[2], made[1], made[0]]
+    reload(place, halb)
+    halb.wait_in_service({each.name: 1 for each in made})
+    for each in made:
+        each.ask(get())
+    halb.signal(signal.SIGUSR1)
+    halb.wait_log("access logs reopened")
+    for each, own in zip(made, logs):
+        each.ask(get())
+        assert [entry["elb"] for entry in own.entries(2)] == [each.name] * 2
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root opens what its user may not")
 def test_opened_by_root(open_place):
     """Started as root, the parent opens and reopens the file where whoever serves could not; only root's group may read it."""
