@@ -448,7 +448,7 @@ static void request_refuse(struct conn *c, enum http1_reason reason)
     atomic_fetch_add_explicit(&c->worker->reasons[reason], 1, memory_order_relaxed);
     desync_count(c);
     conn_pin(c);
-    c->method = METHOD_OTHER;
+    c->method = c->worker->head->method;
     logged_begin(c, NULL);
     conn_answer(c, http1_reason_status(reason));
 }

@@ -152,6 +152,16 @@ def test_answer_to_head_has_no_body(spoken):
         assert client.read_exactly(len(expected)) == expected
 
 
+def test_refused_head_request_has_no_body(spoken):
+    """Nor has the answer to a HEAD that is refused for what follows its method (RFC 9110 9.3.2)."""
+    balancer, web, _ = spoken
+    for rest in (b"/ HTTP/1.1\r\n\r\n", b"/# HTTP/1.1\r\nHost: a\r\n\r\n", b"/ HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"):
+        with balancer.connect() as client:
+            client.send(b"HEAD " + rest)
+            assert client.read_to_end() == own(400, body=False)
+    assert web.untouched()
+
+
 def test_slow_reader_gets_it_whole(spoken):
     """A client with a small window is waited for."""
     _, _, nobody = spoken
