@@ -250,7 +250,7 @@ static void on_timer(struct timer *timer)
 {
     struct conn *c = container_of(timer, struct conn, timer);
 
-    if (c->state == CONN_RELAY && c->request.ended)
+    if ((c->state == CONN_RELAY && c->request.ended) || c->state == CONN_QUEUED)
         side_receive(conn_ring(c), &c->front);
     if (c->deadline_ms > ring_now_ms(conn_ring(c)))
         ring_timer_set(conn_ring(c), timer, c->deadline_ms);

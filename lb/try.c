@@ -181,6 +181,7 @@ static void conn_queue(struct conn *c, uint64_t at_most_ms)
     list_append(&c->worker->queue, &c->queue_link);
     conn_enter(c, CONN_QUEUED);
     conn_deadline(c, at_most_ms);
+    watch_client(c);
     conn_queue_offer(c);
 }
 
