@@ -12,13 +12,25 @@ static bool is_error(const config_t *tree, const char *start)
     return strncmp(config_error_text(tree), start, strlen(start)) == 0;
 }
 
+/* A token of the file is shown as it is, but with no byte that would drive a terminal. */
+static const char *token_found(const char *text, char found[FOUND_MAX])
+{
+    const struct value value = { VALUE_STRING, text, false };
+    for (const char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return value_found(&value, found);
+    return text;
+}
+
 static void complain_syntax(struct reading *r, size_t token)
 {
     const char *text = source_text(&r->source, token);
+    char found[FOUND_MAX];
     if (token > r->source.count)
         complain(&r->report, token, "found %s, expected the end of what is open (syntax error)", text);
     else
-        complain(&r->report, token, "found %.80s, expected NAME = VALUE; or the end of what is open (syntax error)", text);
+        complain(&r->report, token, "found %.80s, expected NAME = VALUE; or the end of what is open (syntax error)",
+                 token_found(text, found));
 }
 
 /* libconfig knows the line, which is a token; the token says what was wrong there. */
