@@ -44,6 +44,15 @@ bench: build
 	@$(DEPS) lab bench
 	@tests/bench/run
 
+# Each target under libFuzzer for SECONDS. An input that breaks one stays in build-fuzz/, and ends this.
+SECONDS ?= 20
+FUZZ    ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz:
+	@$(DEPS) build fuzz
+	@cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link -DHALB_SANITIZE=address,undefined -DHALB_FUZZ=ON --log-level=WARNING
+	@cmake --build build-fuzz --target fuzzers
+	@tests/fuzz/run build-fuzz $(SECONDS) $(FUZZ)
+
 lint:
 	@$(DEPS) build lint
 	@cmake -S . -B build-clang -G Ninja -DCMAKE_C_COMPILER=clang --log-level=WARNING
@@ -57,8 +66,8 @@ format:
 install: build
 	@cmake --install build --prefix $(PREFIX)
 
-check-long sim fuzz:
+check-long sim:
 	@echo "make $@: not supported by this version" >&2; exit 2
 
 clean:
-	@rm -rf build build-asan build-tsan build-clang
+	@rm -rf build build-asan build-tsan build-clang build-fuzz
