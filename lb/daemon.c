@@ -81,7 +81,7 @@ static void signal_await(struct daemon *daemon)
 
 static void reopen(struct daemon *daemon)
 {
-    if (daemon_access_logs_attach(daemon) == 0)
+    if (daemon_access_logs_attach(daemon, control_generation(daemon->control)->config) == 0)
         log_info("SIGUSR1: access logs reopened (this version logs everything else to standard error)");
 }
 
@@ -108,26 +108,30 @@ bool daemon_zone_served(const struct config *config, const char *zone)
 static void warn_of_process(const struct config_process *now, const struct config_process *wanted)
 {
     if (now->workers != wanted->workers || now->max_connections != wanted->max_connections || strcmp(now->user, wanted->user) != 0 ||
-        strcmp(now->admin_socket, wanted->admin_socket) != 0 || strcmp(now->state_dir, wanted->state_dir) != 0)
-        log_warning("reload: a change of workers, max_connections, user, admin_socket or state_dir needs a restart");
+        strcmp(now->admin_socket, wanted->admin_socket) != 0 || strcmp(now->state_dir, wanted->state_dir) != 0 ||
+        strcmp(now->cookie_key_file, wanted->cookie_key_file) != 0)
+        log_warning("reload: a change of workers, max_connections, user, admin_socket, state_dir or cookie_key_file needs a restart");
 }
 
+/* Takes config over. New log files are there before the first line for them can be; old ones stay, as lines for them may be on their way. */
 static int reload_apply(struct daemon *daemon, struct config *config)
 {
-    struct control_error error;
     enum log_level level = config->process.log_level;
+    uint64_t shutdown_timeout_ms = config->process.shutdown_timeout_ms;
+    struct control_error error = { .message = "see above; the configuration before stays in force" };
+    int r = -1;
 
-    if (daemon_sticky_begin(daemon, config) < 0) {
+    if (daemon_access_logs_attach(daemon, config) < 0 || daemon_sticky_begin(daemon, config) < 0)
         config_free(&config);
-        return -1;
-    }
-    daemon->shutdown_timeout_ms = config->process.shutdown_timeout_ms;
-    if (control_reload(daemon->control, config, &error) != CONTROL_OK) {
+    else if (control_reload(daemon->control, config, &error) == CONTROL_OK)
+        r = 0;
+    if (r == 0) {
+        daemon->shutdown_timeout_ms = shutdown_timeout_ms;
+        log_open(level);
+    } else {
         log_error("reload: %s", error.message);
-        return -1;
     }
-    log_open(level);
-    return daemon_access_logs_attach(daemon);
+    return r;
 }
 
 /* The file, read again. What it says takes the place of all that is in force; a bad one changes nothing. */

@@ -44,7 +44,7 @@ struct daemon {
 /* daemon_start.c: 0, or -1 with the reason logged. */
 int daemon_state_open(struct daemon *daemon, const char *dir);
 int daemon_begin(struct daemon *daemon, const struct config *config);
-int daemon_access_logs_attach(struct daemon *daemon);       /* opens the access logs, or opens them again */
+int daemon_access_logs_attach(struct daemon *daemon, const struct config *config);       /* opens the access logs, or opens them again */
 int daemon_sticky_begin(struct daemon *daemon, const struct config *config);
 void daemon_started_log(const struct daemon *daemon);
 

@@ -131,9 +131,8 @@ static int ring_failed(int err)
 }
 
 /* Opens the access logs, or opens them again. A balancer whose log can not be opened keeps the one that it has. */
-int daemon_access_logs_attach(struct daemon *daemon)
+int daemon_access_logs_attach(struct daemon *daemon, const struct config *config)
 {
-    const struct config *config = control_generation(daemon->control)->config;
     int failed = 0;
 
     for (unsigned i = 0; i < config->balancer_count; i++) {
@@ -157,7 +156,7 @@ static int access_begin(struct daemon *daemon, unsigned workers)
     int r = access_log_start(workers, ACCESS_RING_BYTES, &daemon->access_log);
 
     if (r == 0)
-        r = daemon_access_logs_attach(daemon);
+        r = daemon_access_logs_attach(daemon, control_generation(daemon->control)->config);
     return r < 0 ? start_failed("access log", strerror(-r), "give it a path in a folder that exists and that may be written") : 0;
 }
 
