@@ -144,16 +144,20 @@ static void reload(struct daemon *daemon)
     if (r < 0) {
         log_error("reload: nothing was changed: %s", errors != NULL ? errors : strerror(-r));
         free(errors);
+        privsep_reload_end(daemon->privsep, false);
         return;
     }
     if (!daemon_zone_served(config, daemon->args->zone)) {
         log_error("reload: nothing was changed: no balancer has a subnet in zone %s", daemon->args->zone);
         config_free(&config);
+        privsep_reload_end(daemon->privsep, false);
         return;
     }
     daemon_overrides_apply(daemon->args, config);
     warn_of_process(&control_generation(daemon->control)->config->process, &config->process);
-    if (reload_apply(daemon, config) == 0)
+    r = reload_apply(daemon, config);
+    privsep_reload_end(daemon->privsep, r == 0);
+    if (r == 0)
         log_info("configuration reloaded");
 }
 

@@ -83,8 +83,8 @@ static bool zone_enabled(const struct config_balancer *conf, const char *zone)
     return false;
 }
 
-/* One that left and comes back while it drains registers anew: its old verdict may be stale. */
-/* The run-time instance of the same registration, if nothing about it has changed that the counts or the verdict rest on. */
+/* The run-time instance of the same registration, if nothing about it has changed that the counts or the verdict rest on. One that
+ * left and comes back while it drains registers anew: its old verdict may be stale. */
 static struct instance *instance_before(const struct balancer *before, const struct config_instance *conf, size_t node_count)
 {
     for (size_t i = 0; before != NULL && i < before->instance_count; i++) {

@@ -32,6 +32,7 @@
 struct privsep {
     const struct config *config;        /* the newest reading; ours once it is not the first */
     struct config *reread;
+    struct config *pending;     /* read, and not yet taken over or refused by who serves */
     const char *admin_path;     /* as at the start */
     const char *path;
     int admin;                  /* the control socket, or -errno */
@@ -41,7 +42,7 @@ struct privsep {
     gid_t gid;
 };
 
-enum request_kind { REQUEST_RELOAD, REQUEST_LISTENER, REQUEST_ACCESS_LOG, REQUEST_COOKIE_KEY };
+enum request_kind { REQUEST_RELOAD, REQUEST_RELOAD_END, REQUEST_LISTENER, REQUEST_ACCESS_LOG, REQUEST_COOKIE_KEY };
 
 struct request {
     enum request_kind kind;
@@ -188,7 +189,7 @@ static int open_access_log(const struct config *config, unsigned balancer)
     if (balancer >= config->balancer_count || !config->balancers[balancer].attributes.access_log.enabled)
         return -ENOENT;
     log = &config->balancers[balancer].attributes.access_log;
-    fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
+    fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
     return fd < 0 ? -errno : fd;
 }
 
@@ -215,8 +216,8 @@ static int reload_text(struct privsep *privsep)
     if (config_load(privsep->path, &config, &errors) == 0) {
         fputc('C', file);
         config_print(config, file);
-        config_free(&privsep->reread);
-        privsep->config = privsep->reread = config;
+        config_free(&privsep->pending);
+        privsep->pending = config;
     } else {
         fputc('E', file);
         for (size_t i = 0; i < errors.count; i++)
@@ -227,13 +228,27 @@ static int reload_text(struct privsep *privsep)
     return fd;
 }
 
+/* The pending reading is in force from now on, or forgotten. */
+static int reload_end(struct privsep *privsep, bool taken)
+{
+    if (taken && privsep->pending != NULL) {
+        config_free(&privsep->reread);
+        privsep->config = privsep->reread = privsep->pending;
+        privsep->pending = NULL;
+    }
+    config_free(&privsep->pending);
+    return -EALREADY;               /* no descriptor */
+}
+
 static int serve(struct privsep *privsep, const struct request *request)
 {
-    const struct config *config = privsep->config;
+    const struct config *config = privsep->pending != NULL ? privsep->pending : privsep->config;
 
     switch (request->kind) {
     case REQUEST_RELOAD:
         return reload_text(privsep);
+    case REQUEST_RELOAD_END:
+        return reload_end(privsep, request->worker != 0);
     case REQUEST_LISTENER:
         return open_listener(config, request);
     case REQUEST_ACCESS_LOG:
@@ -354,6 +369,13 @@ int privsep_reload(struct privsep *privsep, struct config **ret, char **text)
         r = reload_result(privsep, got, ret, text);
     free(got);
     return r;
+}
+
+void privsep_reload_end(struct privsep *privsep, bool taken)
+{
+    struct request request = { .kind = REQUEST_RELOAD_END, .worker = taken };
+
+    (void)ask(privsep, &request);
 }
 
 int privsep_access_log(struct privsep *privsep, unsigned balancer)
@@ -587,5 +609,6 @@ void privsep_free(struct privsep **privsep)
         unlink(p->admin_path);
     }
     config_free(&p->reread);
+    config_free(&p->pending);
     free(p);
 }

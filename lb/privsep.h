@@ -1,6 +1,7 @@
 #ifndef LB_PRIVSEP_H
 #define LB_PRIVSEP_H
 #include "common/config.h"
+#include <stdbool.h>
 /*
  * Started as root, the program splits before it has a ring or a thread: a small
  * parent keeps the rights and hears only its child, which drops them all and
@@ -20,6 +21,8 @@ void privsep_free(struct privsep **privsep);
 /* Reads the configuration again, with the rights to: one reading, which the parent acts on from then on and the child gets. 0 and *ret,
  * or -EINVAL with all errors in *text (yours to free). */
 int privsep_reload(struct privsep *privsep, struct config **ret, char **text);
+/* After a privsep_reload() that gave one: is it in force now? What is asked for in between is meant by it. */
+void privsep_reload_end(struct privsep *privsep, bool taken);
 
 /* A listening socket of its own for one worker; subnet and listener index into the balancer's. -errno: -EADDRINUSE also when
  * SO_REUSEPORT would have let us in beside a stranger. */

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -636,3 +637,26 @@ def test_opened_by_root(open_place):
     halb.wait_log("access logs reopened")
     balancer.ask(get("/new"))
     assert log.entry()["request"].split()[1] == url(balancer, "/new")
+
+
+def test_a_refused_reload_swaps_no_logs(place):
+    """After a reload that failed, SIGUSR1 opens each balancer's own log, whatever order the refused file had."""
+    logs = [Log(place.folder / f"{name}.log") for name in "ab"]
+    made = [place.balancer([place.instance().serve()], **each.settings()) for each in logs]
+    halb = place.start()
+    with socket.socket() as stranger:
+        stranger.bind((made[0].address, 0))
+        stranger.listen()
+        made[0].listeners.append({**made[0].listeners[0], "port": stranger.getsockname()[1]})
+        place.balancers.reverse()
+        place.write()
+        halb.signal(signal.SIGHUP)
+        halb.wait_log("the configuration before stays in force")
+    for each in logs:
+        each.path.unlink(missing_ok=True)
+    halb.signal(signal.SIGUSR1)
+    halb.wait_log("SIGUSR1: access logs reopened")
+    for each in made:
+        assert each.ask(get("/" + each.name)).status == 200
+    for each, written in zip(made, logs):
+        assert written.entry()["elb"] == each.name
