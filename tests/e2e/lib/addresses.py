@@ -4,6 +4,7 @@ import os
 import socket
 
 _numbers = itertools.count(1)
+_ports = itertools.count(1)
 
 
 def fresh_address():
@@ -16,7 +17,12 @@ def fresh_address():
 
 
 def free_port():
-    """A port that is bound on no address of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
+    """A port that is bound on no address of this machine; below those that the kernel gives to whoever asks for any."""
+    while True:
+        port = 10000 + (os.getpid() * 331 + next(_ports)) % 22000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+                return port
+            except OSError:
+                continue
