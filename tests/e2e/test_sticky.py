@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from lib import DEADLINE, get, reply, run, wait_until
+from lib.addresses import free_port
 
 OWN = re.compile(r"^AWSELB=([0-9A-F]{138});PATH=/$")
 MANY = 12       # requests that would not all meet one of two instances by chance: each connection is another one's turn
@@ -156,7 +157,7 @@ def test_another_balancers_or_ports_cookie(place):
     first, webs = declare(place, lb_cookie())
     second = place.balancer(webs, settings={"policies": [lb_cookie()]})
     second.listeners[0]["policies"] = ["sticky"]
-    elsewhere = {**first.listeners[0], "port": first.port + 1, "instance_port": place.health_port}
+    elsewhere = {**first.listeners[0], "port": free_port(), "instance_port": place.health_port}
     beside = {**first.listeners[0], "port": first.port + 2}
     first.listeners += [elsewhere, beside]
     place.start()

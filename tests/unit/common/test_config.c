@@ -978,10 +978,9 @@ static void test_defaults(void **state)
     assert_int_equal(at->slow_start_ms, 0);
     assert_false(at->access_log.enabled);
     assert_int_equal(at->access_log.format, ACCESS_LOG_ELB);
+    assert_int_equal(at->upgrades, UPGRADE_WEBSOCKET);
     config_free(&config);
     free(text);
-    assert_int_equal(at->upgrades, UPGRADE_WEBSOCKET);
-    assert_int_equal(at->desync_mode, DESYNC_DEFENSIVE);
 }
 
 /* No prefix of a good file is read past its end, and each is good or has a first error inside the file. */
