@@ -158,7 +158,7 @@ def test_another_balancers_or_ports_cookie(place):
     second = place.balancer(webs, settings={"policies": [lb_cookie()]})
     second.listeners[0]["policies"] = ["sticky"]
     elsewhere = {**first.listeners[0], "port": free_port(), "instance_port": place.health_port}
-    beside = {**first.listeners[0], "port": first.port + 2}
+    beside = {**first.listeners[0], "port": free_port()}
     first.listeners += [elsewhere, beside]
     place.start()
     name, value = bound(first)
