@@ -196,6 +196,8 @@ static void on_sent(struct op *op, struct ring_result result)
             conn_answer_send(c);
     } else if (c->state == CONN_RELAY) {
         conn_relay_deadline(c);
+    } else if (c->state == CONN_DELIVER) {
+        conn_deadline(c, conn_attributes(c)->idle_timeout_ms);      /* slow, but it goes on */
     }
     conn_settle(c);
 }
