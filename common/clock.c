@@ -1,10 +1,8 @@
 /* The system's clocks. A virtual time source replaces this file at link time. */
 #include "common/clock.h"
 #include <assert.h>
-#include <stdio.h>
+#include <errno.h>
 #include <time.h>
-
-#define YEAR_9999_END_MS UINT64_C(253402300799999)      /* the last instant that RFC 3339 can write */
 
 static struct timespec read_clock(clockid_t id)
 {
@@ -35,15 +33,10 @@ uint64_t clock_realtime_ms(void)
     return clock_realtime_us() / 1000;
 }
 
-char *clock_format(uint64_t realtime_ms, char text[CLOCK_TEXT_MAX])
+void clock_sleep_ms(unsigned ms)
 {
-    uint64_t ms = realtime_ms > YEAR_9999_END_MS ? YEAR_9999_END_MS : realtime_ms;
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm = { 0 };
-    size_t len;
+    struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 
-    gmtime_r(&seconds, &tm);
-    len = strftime(text, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + len, CLOCK_TEXT_MAX - len, ".%03uZ", (unsigned)(ms % 1000));
-    return text;
+    while (nanosleep(&pause, &pause) < 0 && errno == EINTR)
+        continue;
 }

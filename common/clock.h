@@ -10,6 +10,7 @@
 uint64_t clock_monotonic_us(void);   /* never jumps; counts suspend (CLOCK_BOOTTIME) */
 uint64_t clock_realtime_us(void);
 uint64_t clock_realtime_ms(void);    /* since 1970, UTC; may jump: for people only */
+void clock_sleep_ms(unsigned ms);    /* at a beginning or an end, where there is no ring to wait with */
 
 #define CLOCK_TEXT_MAX 32
 /* RFC 3339, UTC, milliseconds: "2026-03-04T05:06:07.123Z". Returns text. */

@@ -4,18 +4,15 @@
  */
 #include "common/ring.h"
 #include "common/clock.h"
+#include "common/net.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <liburing.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES_MIN (2 * SQ_ENTRIES)
@@ -132,7 +129,6 @@ static int uring_try(struct io_uring *uring, uint32_t cq)
  */
 static int uring_init(struct io_uring *uring, uint32_t ops_max)
 {
-    static const struct timespec pause = { .tv_nsec = MEMORY_PAUSE_MS * 1000000 };
     uint32_t cq = ops_max < CQ_ENTRIES_MIN ? CQ_ENTRIES_MIN : ops_max > CQ_ENTRIES_MAX ? CQ_ENTRIES_MAX : ops_max;
     int r = uring_try(uring, cq);
 
@@ -141,7 +137,7 @@ static int uring_init(struct io_uring *uring, uint32_t ops_max)
         r = uring_try(uring, cq);
     }
     for (int waited = 0; r == -ENOMEM && waited < MEMORY_WAIT_MS; waited += MEMORY_PAUSE_MS) {
-        nanosleep(&pause, NULL);
+        clock_sleep_ms(MEMORY_PAUSE_MS);
         r = uring_try(uring, cq);
     }
     return r;
@@ -164,7 +160,7 @@ static void ring_destroy(struct ring *ring)
     for (unsigned i = 0; i < RING_CLASSES; i++)
         pool_fini(&ring->pools[i]);
     if (ring->wake_fd >= 0)
-        close(ring->wake_fd);
+        net_close(ring->wake_fd);
     free(ring);
 }
 
@@ -187,11 +183,9 @@ int ring_new(const struct ring_conf *conf, struct ring **ret)
         free(ring);
         return r;
     }
-    ring->wake_fd = eventfd(0, EFD_CLOEXEC);
-    if (ring->wake_fd < 0) {
-        r = -errno;
+    r = ring->wake_fd = net_event();
+    if (r < 0)
         goto fail;
-    }
     io_uring_ring_dontfork(&ring->uring);
     io_uring_register_ring_fd(&ring->uring);
     io_uring_register_iowq_max_workers(&ring->uring, iowq);
@@ -530,10 +524,7 @@ uint64_t ring_now_ms(const struct ring *ring)
 
 void ring_wake(struct ring *ring)
 {
-    uint64_t one = 1;
-    ssize_t n = write(ring->wake_fd, &one, sizeof(one));
-
-    (void)n;        /* it fails only when the counter is full, and then the ring is awake */
+    net_event_signal(ring->wake_fd);
 }
 
 struct ring_stats ring_stats(const struct ring *ring)

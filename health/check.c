@@ -15,13 +15,12 @@
 #include "health/check.h"
 #include "common/clock.h"
 #include "common/http1.h"
+#include "common/net.h"
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BIT(n) (1u << (n))
 #define HTTP_PORT 80
@@ -183,7 +182,7 @@ static void check_finish(struct check *check)
     free(check->head);
     check->head = NULL;
     if (check->fd >= 0)
-        close(check->fd);
+        net_close(check->fd);
     check->fd = -1;
     check_enter(check, CHECK_IDLE);
     check->done(check);
@@ -344,16 +343,14 @@ static void take_piece(struct check *check, const struct chunk *chunk)
 static int introduce(struct check *check)
 {
     unsigned version = check->target->proxy_version;
-    struct addr own = { 0 };
-    socklen_t len = sizeof(own);
+    struct addr own;
+    int r = version == 1 ? net_own(check->fd, &own) : 0;
 
     if (version == 2)
         check->proxy_len = proxy_format_local(version, check->proxy);
-    else if (version == 1 && getsockname(check->fd, &own.sa, &len) < 0)
-        return -errno;
-    else if (version == 1)
+    else if (version == 1 && r == 0)
         check->proxy_len = proxy_format(version, &own, &check->target->to, check->proxy);
-    return 0;
+    return r;
 }
 
 static void connected(struct check *check)
@@ -429,34 +426,6 @@ static void on_timer(struct timer *timer)
     check_close(check);
 }
 
-/* From the balancer node's own address, as ELB does; from the kernel's choice while that address is not here. */
-static int bind_source(int fd, const struct check_target *target)
-{
-    const struct addr *source = &target->source;
-    int one = 1;
-
-    if (source->sa.sa_family != target->to.sa.sa_family)
-        return 0;
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-    if (bind(fd, &source->sa, addr_len(source)) == 0 || errno == EADDRNOTAVAIL)
-        return 0;
-    return -errno;
-}
-
-/* A descriptor, or -errno. */
-static int open_socket(const struct check_target *target)
-{
-    int fd = socket(target->to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
-
-    if (fd < 0)
-        return -errno;
-    r = bind_source(fd, target);
-    if (r == 0)
-        return fd;
-    close(fd);
-    return r;
-}
-
 void check_init(struct check *check, struct checker *checker, void (*done)(struct check *check))
 {
     *check = (struct check){ .checker = checker, .state = CHECK_IDLE, .fd = -1, .done = done };
@@ -487,7 +456,7 @@ void check_start(struct check *check, const struct check_target *target)
     list_append(&checker->running, &check->link);
     if (!timer_is_set(&checker->beat))
         ring_timer_set(checker->ring, &checker->beat, checker->attended_ms + BEAT_MS);
-    fd = open_socket(target);
+    fd = net_connector(&target->to, &target->source);      /* from the balancer node's own address, as ELB does */
     if (fd < 0) {
         check_decide(check, CHECK_LOCAL, -fd);
         check_close(check);

@@ -4,10 +4,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/ring.h"
+#include "common/thread.h"
 #include "health/prober.h"
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,7 @@
 
 struct health {
     struct board *board;
-    pthread_t thread;
+    struct thread thread;
     struct ring *ring;          /* the thread's; others only wake it */
     struct prober *prober;      /* the thread's */
     struct timer turn;
@@ -49,7 +48,7 @@ static void plan_taken(struct health *health)
 {
     pthread_mutex_lock(&health->lock);
     health->plan = NULL;
-    pthread_cond_broadcast(&health->changed);
+    thread_notify(&health->changed);
     pthread_mutex_unlock(&health->lock);
 }
 
@@ -124,7 +123,7 @@ static void tell(struct health *health, int error)
     pthread_mutex_lock(&health->lock);
     health->started = true;
     health->error = error;
-    pthread_cond_broadcast(&health->changed);
+    thread_notify(&health->changed);
     pthread_mutex_unlock(&health->lock);
 }
 
@@ -134,7 +133,6 @@ static void *thread_main(void *arg)
     struct health *health = arg;
     int r;
 
-    pthread_setname_np(pthread_self(), "halb-health");
     r = setup(health);
     tell(health, r);
     if (r < 0)
@@ -150,30 +148,17 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
-static int thread_start(struct health *health)
-{
-    sigset_t all, before;
-    int r;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = -pthread_create(&health->thread, NULL, thread_main, health);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r;
-}
-
 static int wait_started(struct health *health)
 {
     int r;
 
     pthread_mutex_lock(&health->lock);
     while (!health->started)
-        pthread_cond_wait(&health->changed, &health->lock);
+        thread_wait(&health->changed, &health->lock);
     r = health->error;
     pthread_mutex_unlock(&health->lock);
     if (r < 0)
-        pthread_join(health->thread, NULL);
+        thread_join(&health->thread);
     return r;
 }
 
@@ -197,7 +182,7 @@ int health_start(struct board *board, struct health **ret)
     pthread_cond_init(&health->changed, NULL);
     r = plan_new(NULL, 0, &health->empty);
     if (r == 0)
-        r = thread_start(health);
+        r = thread_start(&health->thread, "halb-health", thread_main, health);
     if (r == 0)
         r = wait_started(health);
     if (r < 0) {
@@ -219,7 +204,7 @@ static int hand_over(struct health *health, struct plan *plan, bool stopping)
     if (health->error == 0)
         ring_wake(health->ring);
     while (health->plan != NULL && health->error == 0)
-        pthread_cond_wait(&health->changed, &health->lock);
+        thread_wait(&health->changed, &health->lock);
     r = health->plan == NULL ? 0 : health->error;
     health->plan = NULL;
     pthread_mutex_unlock(&health->lock);
@@ -248,7 +233,7 @@ void health_stop(struct health **health)
         return;
     if (hand_over(h, h->empty, true) == 0)
         h->empty = NULL;        /* taken */
-    pthread_join(h->thread, NULL);
+    thread_join(&h->thread);
     health_free(h);
 }
 

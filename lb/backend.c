@@ -1,13 +1,12 @@
 #include "lb/backend.h"
+#include "common/net.h"
 #include "lb/conn.h"
 #include "lb/generation.h"
 #include "lb/instance.h"
 #include "lb/worker.h"
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static struct instance_local *local_of(const struct back *back)
 {
@@ -119,33 +118,17 @@ static void on_sent(struct op *op, struct ring_result result)
         conn_progress(back->conn);
 }
 
-static int socket_open(const struct node *node, const struct addr *to)
-{
-    static const int one = 1;
-    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (node->subnet->address.sa.sa_family == to->sa.sa_family) {
-        /* The port is chosen at connect, per destination. An address that is not here (a standby's) leaves the choice to the kernel. */
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-        (void)bind(fd, &node->subnet->address.sa, addr_len(&node->subnet->address));
-    }
-    return fd;
-}
-
 static int back_new(struct worker *worker, const struct back_wish *wish, struct back **ret)
 {
     struct addr to = addr_with_port(wish->instance->address, wish->port);
     struct back *back;
-    int fd = socket_open(wish->node, &to);
+    int fd = net_connector(&to, &wish->node->subnet->address);
 
     if (fd < 0)
         return fd;
     back = calloc(1, sizeof(*back));
     if (back == NULL) {
-        close(fd);
+        net_close(fd);
         return -ENOMEM;
     }
     side_init(&back->side, fd, on_received, on_sent);

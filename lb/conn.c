@@ -28,14 +28,13 @@
 #include "lb/conn_parts.h"
 #include "common/board.h"
 #include "common/log.h"
+#include "common/net.h"
 #include "common/proxy.h"
 #include "lb/backend.h"
 #include "lb/instance.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define BIT(n) (1u << (n))
 #define LINGER_MS 2000
@@ -320,9 +319,7 @@ static void conn_read_proxy(struct conn *c)
 
 bool conn_bytes_waiting(const struct conn *c)
 {
-    char byte;
-
-    return recv(c->front.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return net_bytes_waiting(c->front.fd);
 }
 
 /* A request that was under way when we began to stop is answered; a new connection has a moment to make its first. */
@@ -344,7 +341,7 @@ void conn_accept(struct worker *worker, struct listener *listener, int fd, const
     if (c == NULL) {
         worker_met(worker, CONDITION_RESOURCES, -ENOMEM);
         atomic_fetch_sub(&worker->shared->connections, 1);
-        close(fd);
+        net_close(fd);
         return;
     }
     side_init(&c->front, fd, on_received, on_sent);

@@ -1,6 +1,7 @@
 #include "lb/control.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/net.h"
 #include "common/ring.h"
 #include "lb/generation.h"
 #include "lb/instance.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DRAIN_LOOK_MS 50        /* how often we look whether draining instances have come to rest */
 
@@ -131,7 +131,7 @@ static void listening_fini(struct listening *listening, bool close_all)
 {
     for (size_t i = 0; close_all && i < listening->workers * listening->count; i++)
         if (listening->confs[i].fd >= 0)
-            close(listening->confs[i].fd);
+            net_close(listening->confs[i].fd);
     free(listening->confs);
 }
 

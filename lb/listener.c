@@ -1,15 +1,14 @@
 #include "lb/listener.h"
 #include "common/addr.h"
 #include "common/config.h"
+#include "common/net.h"
 #include "lb/conn.h"
 #include "lb/generation.h"
 #include "lb/secgroup.h"
 #include "lb/worker.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define PAUSE_MS 100        /* before accepting again when there was no descriptor or memory */
 
@@ -34,22 +33,19 @@ static bool place_take(struct worker *worker)
 static void admit(struct listener *listener, int fd)
 {
     struct worker *worker = listener->worker;
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof(peer);
     struct addr client;
 
-    if (worker->state == WORKER_STOPS || getpeername(fd, (struct sockaddr *)&peer, &len) < 0) {
-        close(fd);          /* we stop, or it has gone already */
+    if (worker->state == WORKER_STOPS || net_peer(fd, &client) < 0) {
+        net_close(fd);      /* we stop, or it has gone already */
         return;
     }
-    client = addr_from_sockaddr((struct sockaddr *)&peer);
     if (!secgroup_admits(listener->at.balancer->admitted, listener->at.conf->port, &client)) {
         worker_count(worker, COUNT_DENIED);
-        close(fd);
+        net_close(fd);
         return;
     }
     if (!place_take(worker)) {
-        close(fd);
+        net_close(fd);
         return;
     }
     worker_count(worker, COUNT_ACCEPTED);
@@ -63,13 +59,9 @@ static void finish(struct listener *listener)
 
     if (!listener->closing || listener->accept_op.active || listener->fd < 0)
         return;
-    fcntl(listener->fd, F_SETFL, O_NONBLOCK);
-    do {
-        fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            admit(listener, fd);
-    } while (fd >= 0 || errno == EINTR || errno == ECONNABORTED);
-    close(listener->fd);
+    while ((fd = net_accept_waiting(listener->fd)) >= 0)
+        admit(listener, fd);
+    net_close(listener->fd);
     listener->fd = -1;
 }
 
@@ -123,7 +115,7 @@ struct listener *listener_new(struct worker *worker, const struct listener_conf 
     struct listener *listener = calloc(1, sizeof(*listener));
 
     if (listener == NULL) {
-        close(conf->fd);
+        net_close(conf->fd);
         return NULL;
     }
     listener->worker = worker;

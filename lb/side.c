@@ -1,8 +1,8 @@
 #include "lb/side.h"
+#include "common/net.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define INBOX_BYTES_MAX (64 * 1024)     /* beyond this a peer that we are not ready for has to wait; */
 #define INBOX_CHUNKS_MAX 16             /* or beyond this, as a piece of one byte holds a whole buffer too */
@@ -231,7 +231,7 @@ bool side_sent(struct ring *ring, struct side *side, struct ring_result result)
 void side_shut(struct side *side)
 {
     if (!side->shut)
-        shutdown(side->fd, SHUT_WR);
+        net_shut(side->fd);
     side->shut = true;
 }
 
@@ -248,7 +248,6 @@ void side_cancel(struct ring *ring, struct side *side)
 
 void side_close(struct ring *ring, struct side *side, bool reset)
 {
-    static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
     struct chunk *chunk;
 
     assert(!side_busy(side));
@@ -258,7 +257,8 @@ void side_close(struct ring *ring, struct side *side, bool reset)
     if (side->fd < 0)
         return;
     if (reset)
-        setsockopt(side->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    close(side->fd);
+        net_reset(side->fd);
+    else
+        net_close(side->fd);
     side->fd = -1;
 }

@@ -1,10 +1,9 @@
 #include "lb/splice.h"
+#include "common/net.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define PIPE_BYTES (1024 * 1024)    /* what an unprivileged user may ask for (fs.pipe-max-size) */
 
@@ -29,8 +28,8 @@ struct pipe_pool *pipe_pool_new(unsigned count)
 
 static void pipe_free(struct pipe *pipe)
 {
-    close(pipe->in);
-    close(pipe->out);
+    net_close(pipe->in);
+    net_close(pipe->out);
     free(pipe);
 }
 
@@ -55,12 +54,11 @@ static struct pipe *pipe_new(void)
 
     if (pipe == NULL)
         return NULL;
-    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+    if (net_pipe(fds, PIPE_BYTES) < 0) {
         free(pipe);
         return NULL;
     }
     *pipe = (struct pipe){ .in = fds[1], .out = fds[0] };
-    fcntl(pipe->in, F_SETPIPE_SZ, PIPE_BYTES);      /* refused past the user's quota: a small one works too */
     return pipe;
 }
 
@@ -104,15 +102,15 @@ bool splice_begin(struct pipe_pool *pool, struct stream *up, struct stream *down
         stream_stop(pool, down);
         return false;
     }
-    fcntl(up->from->fd, F_SETFL, O_NONBLOCK);
-    fcntl(up->to->fd, F_SETFL, O_NONBLOCK);
+    net_nonblock(up->from->fd);
+    net_nonblock(up->to->fd);
     up->from->spliced = up->to->spliced = true;
     return true;
 }
 
 static bool broke(struct stream *stream, int err, bool to_failed)
 {
-    stream->error = -err;
+    stream->error = err;
     stream->to_failed = to_failed;
     return false;
 }
@@ -121,15 +119,15 @@ enum step { STEP_ON, STEP_WAITS, STEP_BROKE };
 
 static enum step pour(struct ring *ring, struct stream *stream)
 {
-    ssize_t n = splice(stream->pipe->out, NULL, stream->to->fd, NULL, stream->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    long n = net_splice(stream->pipe->out, stream->to->fd, stream->held);
 
     if (n > 0) {
         stream->held -= (uint32_t)n;
         stream->bytes += (uint64_t)n;
         return STEP_ON;
     }
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        broke(stream, n == 0 ? EPIPE : errno, true);
+    if (n != -EAGAIN) {
+        broke(stream, n == 0 ? -EPIPE : (int)n, true);
         return STEP_BROKE;
     }
     if (!stream->to->send_op.active)
@@ -139,16 +137,16 @@ static enum step pour(struct ring *ring, struct stream *stream)
 
 static enum step draw(struct stream *stream)
 {
-    ssize_t n = splice(stream->from->fd, NULL, stream->pipe->in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    long n = net_splice(stream->from->fd, stream->pipe->in, PIPE_BYTES);
 
     if (n > 0)
         stream->held = (uint32_t)n;
     else if (n == 0)
         stream->eof = true;
-    else if (errno == EAGAIN || errno == EINTR)
+    else if (n == -EAGAIN)
         return STEP_WAITS;
     else {
-        broke(stream, errno, false);
+        broke(stream, (int)n, false);
         return STEP_BROKE;
     }
     return STEP_ON;

@@ -11,9 +11,9 @@
 #include "lb/splice.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SMALL_COUNT 1024            /* receive buffers for heads and small bodies */
 #define SMALL_BYTES (16 * 1024)
@@ -183,7 +183,7 @@ static void obey(struct worker *worker)
     if (worker->update != NULL) {
         take_over(worker, worker->update);
         worker->update = NULL;
-        pthread_cond_signal(&worker->obeyed);
+        thread_notify(&worker->obeyed);
     }
     pthread_mutex_unlock(&worker->lock);
     obey_state(worker, ordered);
@@ -247,7 +247,7 @@ static void started(struct start *start, int result)
     pthread_mutex_lock(&worker->lock);
     start->result = result;
     start->begun = true;
-    pthread_cond_signal(&worker->obeyed);
+    thread_notify(&worker->obeyed);
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -271,7 +271,7 @@ static void *worker_main(void *arg)
     board_unsubscribe(worker->shared->board, worker->ring);
     pthread_mutex_lock(&worker->lock);
     worker->finished = true;
-    pthread_cond_signal(&worker->obeyed);
+    thread_notify(&worker->obeyed);
     pthread_mutex_unlock(&worker->lock);
     ring_free(&worker->ring);
     return NULL;
@@ -292,6 +292,7 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     struct start start = { .worker = worker, .conf = conf };
+    char name[32];
     int r;
 
     if (worker == NULL)
@@ -312,18 +313,19 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     r = -ENOMEM;
     if (worker->pipes == NULL || worker->head == NULL || worker->pin == NULL)
         goto fail;
-    r = -pthread_create(&worker->thread, NULL, worker_main, &start);
+    snprintf(name, sizeof(name), "halb-worker-%u", conf->index);
+    r = thread_start(&worker->thread, name, worker_main, &start);
     if (r < 0)
         goto fail;
     pthread_mutex_lock(&worker->lock);
     while (!start.begun)
-        pthread_cond_wait(&worker->obeyed, &worker->lock);
+        thread_wait(&worker->obeyed, &worker->lock);
     pthread_mutex_unlock(&worker->lock);
     if (start.result == 0) {
         *ret = worker;
         return 0;
     }
-    pthread_join(worker->thread, NULL);
+    thread_join(&worker->thread);
     r = start.result;
 fail:
     worker_destroy(worker);
@@ -342,7 +344,7 @@ int worker_publish(struct worker *worker, struct generation *generation, const s
     worker->update = &update;
     while (worker->update != NULL && !worker->finished) {
         ring_wake(worker->ring);
-        pthread_cond_wait(&worker->obeyed, &worker->lock);
+        thread_wait(&worker->obeyed, &worker->lock);
     }
     if (worker->update != NULL)
         pin_put(&update.pin);           /* it ended before */
@@ -375,6 +377,6 @@ void worker_free(struct worker **worker)
     struct worker *w = *worker;
 
     *worker = NULL;
-    pthread_join(w->thread, NULL);
+    thread_join(&w->thread);
     worker_destroy(w);
 }

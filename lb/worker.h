@@ -3,6 +3,7 @@
 #include "common/addr.h"
 #include "common/list.h"
 #include "common/ring.h"
+#include "common/thread.h"
 #include "common/timer.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -92,7 +93,7 @@ struct worker {
     atomic_uint_least64_t reasons[64];  /* by enum http1_reason: request heads refused */
     atomic_uint_least64_t desyncs[64];  /* by enum http1_desync: requests that were not compliant, passed or refused */
 
-    pthread_t thread;
+    struct thread thread;
     pthread_mutex_t lock;               /* over what follows: orders from main */
     pthread_cond_t obeyed;
     const struct worker_update *update; /* a generation to be taken over; NULL: taken */
