@@ -90,14 +90,10 @@ static void stream_ended(struct conn *c)
 
 static void response_broken(struct conn *c)
 {
-    if (c->http && !c->response.head_sent) {
-        c->response_begun = false;      /* the client has seen nothing of it */
-        conn_fail(c, FAILED_MALFORMED);
-    } else if (c->http) {
+    if (c->http)
         conn_cut(c, CLOSE_INSTANCE_ANSWER);
-    } else {
+    else
         conn_close(c, CLOSE_INSTANCE_FAILED, c->back->side.error == -ECONNRESET);
-    }
 }
 
 /* Instance to client. */

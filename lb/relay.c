@@ -49,23 +49,20 @@ static void join_payload(struct buf *head, const char *payload, size_t len, bool
 }
 
 /* Copies what has come of the body behind the head, as far as it is small. */
-static enum flow_step join(struct ring *ring, struct flow *flow)
+static void join(struct ring *ring, struct flow *flow)
 {
     struct chunk *chunk;
 
-    while (!flow->body.done && (chunk = flow->from->inbox) != NULL && chunk->len <= JOIN_MAX && flow->head->len <= JOIN_MAX &&
+    while (!flow->body.done && !flow->bad && (chunk = flow->from->inbox) != NULL && chunk->len <= JOIN_MAX && flow->head->len <= JOIN_MAX &&
            buf_reserve(&flow->head, chunk->len + CHUNK_FRAME) == 0) {
         size_t payload, used;
         side_take(flow->from);
-        if (http1_body_take(&flow->body, chunk->data, chunk->len, &payload, &used) < 0) {
-            chunk_put(ring, chunk);
-            return FLOW_BAD;
-        }
+        flow->bad = http1_body_take(&flow->body, chunk->data, chunk->len, &payload, &used) < 0;
         join_payload(flow->head, chunk->data, payload, flow->rechunk);
         flow->bytes += payload;
         chunk->data += used;
         chunk->len -= (uint32_t)used;
-        if (chunk->len > 0)
+        if (chunk->len > 0 && !flow->bad)
             side_put_back(flow->from, chunk);
         else
             chunk_put(ring, chunk);
@@ -76,7 +73,6 @@ static enum flow_step join(struct ring *ring, struct flow *flow)
     }
     flow->whole_in_head = flow->body.done && !flow->rechunk;
     flow->ended = flow->whole_in_head;
-    return FLOW_WAITS;
 }
 
 /* Will payload follow at once? Of a chunked body the next piece may be framing alone, and what was held back for it would wait. */
@@ -85,19 +81,15 @@ static bool more_follows(const struct flow *flow)
     return !flow->ended && flow->from->inbox != NULL && flow->body.framing != BODY_CHUNKED;
 }
 
-static enum flow_step send_head(struct ring *ring, struct flow *flow)
+static void send_head(struct ring *ring, struct flow *flow)
 {
-    enum flow_step step = join(ring, flow);
-
-    if (step != FLOW_WAITS)
-        return step;
+    join(ring, flow);
     side_send_buf(ring, flow->to, flow->head, more_follows(flow));
     flow->head_sent = true;
     if (!flow->whole_in_head)
         buf_unref(&flow->head);
     if (flow->body.framing == BODY_LENGTH && flow->body.left >= BULK_BODY)
         side_expect_bulk(ring, flow->from);
-    return FLOW_WAITS;
 }
 
 /* Framing goes into the room around the payload: what came had at least as much around it, or is a whole buffer. */
@@ -127,11 +119,8 @@ static enum flow_step send_piece(struct ring *ring, struct flow *flow, struct ch
 {
     size_t payload, used;
 
-    if (http1_body_take(&flow->body, chunk->data, chunk->len, &payload, &used) < 0) {
-        chunk_put(ring, chunk);
-        return FLOW_BAD;
-    }
-    if (give_back(flow->from, chunk, used) < 0) {
+    flow->bad = http1_body_take(&flow->body, chunk->data, chunk->len, &payload, &used) < 0;
+    if (!flow->bad && give_back(flow->from, chunk, used) < 0) {
         chunk_put(ring, chunk);
         return FLOW_CUT;
     }
@@ -175,7 +164,9 @@ enum flow_step flow_pump(struct ring *ring, struct flow *flow)
         if (flow->to->send_error != 0)
             return FLOW_WAITS;          /* the owner of that side decides */
         if (flow->head != NULL && !flow->head_sent) {
-            step = send_head(ring, flow);
+            send_head(ring, flow);
+        } else if (flow->bad) {
+            return FLOW_BAD;
         } else if (flow->ended) {
             return FLOW_ENDED;
         } else if (flow->body.done) {

@@ -20,12 +20,13 @@ struct flow {
     bool ended;                     /* all of it, end included, has been given to `to` */
     bool head_sent;                 /* or on its way */
     bool whole_in_head;             /* the body fitted in behind the head, so the head's buf is all of the message */
+    bool bad;                       /* the framing broke: what came before that has been given to `to`, nothing more will be */
 };
 
 enum flow_step {
     FLOW_WAITS,                     /* for `from`, or for `to` to take what it has */
     FLOW_ENDED,                     /* all of it is sent */
-    FLOW_BAD,                       /* the framing is broken */
+    FLOW_BAD,                       /* the framing is broken; what came before that, a head at least, is sent, however it was cut */
     FLOW_CUT                        /* `from` ended or failed before its message did; or no memory */
 };
 

@@ -236,3 +236,12 @@ def halves(data):
 
 def single_bytes(data):
     return [data[i:i + 1] for i in range(len(data))]
+
+
+def head_and_rest(data):
+    at = data.index(b"\r\n\r\n") + 4
+    return [data[:at], data[at:]]
+
+
+# What is decided by the bytes may not depend on how they came.
+CUTS = {"at once": lambda data: [data], "head and rest": head_and_rest, "byte by byte": single_bytes}

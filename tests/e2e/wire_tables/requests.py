@@ -18,7 +18,7 @@ KEPT, CLOSES, ENDS, REFUSED, CUT = "kept", "closes", "ends", "refused", "cut"
 
 @dataclass
 class Row:
-    """`seen` is what the instance gets (<forwarded> and <node> stand for what depends on addresses); CUT: all it may get a part of."""
+    """`seen` is what the instance gets (<forwarded> and <node> stand for what depends on addresses); CUT: what it gets, less the end."""
     kind: str
     name: str
     rule: str
@@ -84,7 +84,7 @@ def refused(name, rule, request, status=400):
 
 
 def cut(name, rule, body, payload=b"abc"):
-    """A chunked body that turns bad: of the request, the instance gets at most what came before, and never its end."""
+    """A chunked body that turns bad: of the request, the instance gets the head and what came before the bad byte, never its end."""
     whole = b"%x\r\n%s\r\n" % (len(payload), payload) if payload else b""
     ROWS.append(Row(CUT, name, rule, sent(CHUNKED, body=octets(body)), seen(length=CHUNKED, body=whole), STATUS[400]))
 

@@ -11,7 +11,7 @@ STAYS, CLOSE, RESET = "", "close", "reset"
 
 @dataclass
 class Row:
-    """`then` is what the instance does after its bytes; CUT, SPOILED: the client gets at most a part of `wanted`."""
+    """`then` is what the instance does after its bytes; CUT: the client gets at most a part of `wanted`; SPOILED: all of it, and no end."""
     kind: str
     name: str
     rule: str
@@ -71,9 +71,11 @@ def cut(name, rule, sent, wanted, then=STAYS, asked=GET):
     row(CUT, name, rule, sent, wanted, asked=asked, then=then)
 
 
-def spoiled(name, rule, body, payload=ABC):
-    """Chunks that turn bad: as CUT, but 502 if that was seen before the client had a byte."""
-    row(SPOILED, name, rule, reply(CHUNKED, body=body), got(framing=CHUNKED, body=payload + END))
+def spoiled(name, rule, body, payload=b"abc"):
+    """Chunks that turn bad: the client gets the head and what came before the bad byte, and sees that this is not the end."""
+    chunk = b"%x\r\n%s\r\n" % (len(payload), payload) if payload else b""
+    row(SPOILED, name, rule, reply(CHUNKED, body=body), got(framing=CHUNKED, body=chunk))
+    row(SPOILED, f"{name} to HTTP/1.0", rule, reply(CHUNKED, body=body), got(framing=None, connection="close", body=payload), asked=OLD)
 
 
 ABC_SENT = reply("Content-Length: 3", body=b"abc")
@@ -161,8 +163,9 @@ for body in [b"", b"3", b"3\r\n", b"3\r\nab", b"3\r\nabc", ABC, ABC + b"0", ABC 
 for size in ["", "g", "-3", "+3", "0x3", " 3", "3 ", "3\t", "3h", "3\n", "3\0", "3;\n", "3;\0", "3;a\rb", "00000000000000003", "10000000000000003", "ffffffffffffffff", "fffffffffffffffe", "8000000000000000"]:
     spoiled(f"chunk size {size!r}", "RFC 9112 7.1; CVE-2013-2028", octets(size) + b"\r\nabc\r\n" + END, b"")
 for body in [b"3\r\nabcd\r\n", b"3\r\nabc\n", b"3\r\nabc0\r\n\r\n", ABC + b"\r\n" + END, ABC + b"z\r\n", ABC + b"0\n\n", ABC + b"0\r\nA\r\n\r\n", ABC + b"0\r\nA : b\r\n\r\n", ABC + b"0\r\nA: b\r\n c\r\n\r\n",
-             ABC + b"0\r\nA: \0\r\n\r\n", ABC + b"0\r\n" + b"A: b\r\n" * 3000 + b"\r\n", b"3;" + b"a" * 5000 + b"\r\nabc\r\n"]:
+             ABC + b"0\r\nA: \0\r\n\r\n", ABC + b"0\r\n" + b"A: b\r\n" * 3000 + b"\r\n"]:
     spoiled(f"chunks {body[:40]!r}", "RFC 9112 7.1; CVE-2023-39326", body)
+spoiled("an extension without end", "RFC 9112 7.1.1; CVE-2023-39326", b"3;" + b"a" * 5000 + b"\r\nabc\r\n", b"")
 
 # ---- breaking off
 
