@@ -74,6 +74,7 @@ struct conn {
     struct flow request, response;
     struct splicing *splicing;          /* bulk TCP: the streams that took over from the flows */
     struct logged *logged;              /* for the access log; NULL: nothing to be logged */
+    uint64_t head_us;                   /* when the first piece of a head came that is not whole yet, monotonic; 0: none has */
     struct list queue_link;             /* QUEUED: worker's queue, */
     struct surge_place place;           /* and the node's over all workers */
     struct tried tried;

@@ -83,6 +83,7 @@ static bool body_discard(struct conn *c)
             chunk_put(conn_ring(c), chunk);
         if (bad)
             return false;
+        c->request.bytes += payload;
     }
     return c->head_read && body->done;
 }
@@ -477,8 +478,10 @@ void conn_read_head(struct conn *c)
     } else if (c->front.error != 0 || c->front.eof) {
         conn_close(c, c->front.eof ? CLOSE_CLIENT_LEFT : CLOSE_CLIENT_FAILED, false);
     } else {
-        if (first_bytes && c->in_head != NULL)
+        if (first_bytes && c->in_head != NULL) {
+            logged_head_begins(c);
             conn_deadline(c, conn_attributes(c)->request_header_timeout_ms);
+        }
         side_receive(conn_ring(c), &c->front);
     }
 }

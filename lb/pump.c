@@ -180,7 +180,7 @@ static bool stream_reset(struct conn *c)
     return true;
 }
 
-void conn_pump(struct conn *c)
+static void pump(struct conn *c)
 {
     if (!c->http && stream_reset(c))
         return;
@@ -198,6 +198,12 @@ void conn_pump(struct conn *c)
     pump_response(c);
     if (c->tunnel && c->state == CONN_RELAY)
         pump_request(c);            /* the head may have been its 101: the client may speak now */
+}
+
+void conn_pump(struct conn *c)
+{
+    pump(c);
+    logged_pumped(c);
 }
 
 void conn_progress(struct conn *c)

@@ -77,6 +77,11 @@ def name_of(wire):
     return "%s:%d" % wire.sock.getsockname()
 
 
+def at(entry):
+    """Its timestamp, in seconds."""
+    return calendar.timegm(time.strptime(entry["at"], "%Y-%m-%dT%H:%M:%S")) + int(entry["micro"]) / 1e6
+
+
 def picked(entry, *names):
     return tuple(entry[name] for name in names)
 
@@ -102,8 +107,7 @@ def test_every_field(balancer, web, log):
         client.read_message()
         name = name_of(client)
     entry = log.entry()
-    at = calendar.timegm(time.strptime(entry["at"], "%Y-%m-%dT%H:%M:%S")) + int(entry["micro"]) / 1e6
-    assert before - 0.001 <= at <= time.time()
+    assert before - 0.001 <= at(entry) <= time.time()
     assert picked(entry, "elb", "client", "backend") == (balancer.name, name, f"{web.address}:{web.port}")
     assert all(0 <= float(entry[each]) < DEADLINE for each in TIMES)
     assert picked(entry, "elb_status", "backend_status", "received", "sent") == ("200", "200", "0", "612")
@@ -122,6 +126,49 @@ def test_how_long_the_instance_took(balancer, web, log):
     entry = log.entry()
     assert 0.3 <= float(entry["backend_time"]) < DEADLINE
     assert float(entry["request_time"]) + float(entry["response_time"]) < 0.3
+
+
+def test_how_long_the_head_of_the_answer_took(balancer, web, log):
+    """The instance's time ends with the first byte of its answer's head."""
+    with balancer.connect() as client:
+        client.send(get())
+        back, _ = web.take()
+        back.send(b"HTTP/1.1 200 OK\r\nContent-")
+        let_pass(0.5)
+        back.send(b"Length: 0\r\n\r\n")
+        assert client.read_message().status == 200
+    entry = log.entry()
+    assert float(entry["backend_time"]) < 0.4
+    assert entry["response_time"] == "0.000000"
+
+
+def test_an_interim_answer_is_none(balancer, web, log):
+    """103 does not end the instance's time, and is not what it answered."""
+    with balancer.connect() as client:
+        client.send(get())
+        back, _ = web.take()
+        back.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        assert client.read_head().status == 103
+        let_pass(0.3)
+        back.send(reply(b"", "204 No Content"))
+        assert client.read_head().status == 204
+    entry = log.entry()
+    assert 0.3 <= float(entry["backend_time"]) < DEADLINE
+    assert picked(entry, "elb_status", "backend_status") == ("204", "204")
+
+
+def test_head_in_pieces(balancer, web, log):
+    """A request is received from the first byte of its head on."""
+    web.serve()
+    with balancer.connect() as client:
+        let_pass(0.3)
+        before = time.time()
+        client.send(b"GET / HTTP/1.1\r\nHo")
+        let_pass(0.5)
+        assert client.ask(b"st: a\r\n\r\n").status == 200
+    entry = log.entry()
+    assert before - 0.001 <= at(entry) < before + 0.4
+    assert 0.5 <= float(entry["request_time"]) < DEADLINE
 
 
 def test_not_found(balancer, web, log):
@@ -189,6 +236,15 @@ def test_no_instance(place, web, log):
     assert entry["request"] == f"GET {url(balancer, '/x')} HTTP/1.1"
 
 
+def test_body_that_no_instance_got(place, web, log):
+    """What came of the request's body was received, whoever it was for."""
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    assert halb.ctl("deregister", balancer.name, web.id).returncode == 0
+    assert balancer.ask(request("POST", "/x", body=b"four")).status == 503
+    assert picked(log.entry(), "backend", "elb_status", "received", "sent") == ("-", "503", "4", "0")
+
+
 def test_own_body_is_sent(place, web, log):
     """The body of an answer made here is counted."""
     (place.folder / "sorry.html").write_text("sorry!")
@@ -222,6 +278,56 @@ def test_instance_says_nothing(balancer, web, log):
     assert happened(entry) == "+--"
 
 
+def test_instance_is_silent(place, web, log):
+    """504: it got the request and no time more."""
+    balancer = place.balancer([web], idle_timeout="1s", retries=0, **log.settings())
+    place.start()
+    with balancer.connect() as client:
+        client.send(get())
+        web.take()
+        assert client.read_message().status == 504
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "received", "sent") == ("-", "504", "0", "0", "0")
+    assert happened(entry) == "+--"
+
+
+def test_answer_that_is_none(balancer, web, log):
+    """502 for what is no answer: the instance has given none."""
+    web.serve(lambda _: b"hello\r\n\r\n")
+    assert balancer.ask(get()).status == 502
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "sent") == ("-", "502", "0", "0")
+    assert happened(entry) == "+--"
+
+
+def test_answer_that_breaks_off(balancer, web, log):
+    """The codes are the instance's, and what came of the body was sent."""
+    with balancer.connect() as client:
+        client.send(get())
+        back, _ = web.take()
+        back.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")
+        client.read_until(b"four")
+        back.close()
+        client.expect_closed()
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "sent") == (f"{web.address}:{web.port}", "200", "200", "4")
+    assert happened(entry) == "+++"
+
+
+def test_client_that_does_not_read(place, web, log):
+    """What the client's connection never took was not sent."""
+    size = 16 << 20
+    balancer = place.balancer([web], idle_timeout="1s", **log.settings())
+    place.start()
+    web.serve_wires(lambda wire: (wire.read_head(), wire.send_until_closed(reply(bytes(size)))))
+    with balancer.connect(receive_buffer=4096) as client:
+        client.send(get())
+        entry = log.entry()
+        client.read_until(b"\r\n\r\n")
+        took = len(client.read_to_end())
+    assert picked(entry, "elb_status", "backend_status", "sent") == ("200", "200", str(took))
+
+
 def test_malformed_request(balancer, web, log):
     """What is no request has no method, URL or agent."""
     with balancer.connect() as client:
@@ -234,13 +340,16 @@ def test_malformed_request(balancer, web, log):
 
 
 def test_head_that_does_not_end(place, web, log):
-    """408: the head was too slow."""
+    """408: the head was too slow; it was received when it began."""
     balancer = place.balancer([web], request_header_timeout="1s", **log.settings())
     place.start()
     with balancer.connect() as client:
+        before = time.time()
         client.send(b"GET / HTTP/1.1\r\nHost")
         assert client.read_message().status == 408
+        assert time.time() - before > 0.9
     entry = log.entry()
+    assert before - 0.001 <= at(entry) < before + 0.9
     assert picked(entry, "backend", *TIMES, "elb_status", "backend_status") == ("-", "-1", "-1", "-1", "408", "0")
     assert entry["request"] == "- - - "
 
@@ -377,6 +486,53 @@ def test_tcp_much(pipe, web, log):
         assert client.read_exactly(4) == b"done"
         back.close()
     assert picked(log.entry(), "received", "sent") == (str(size), "4")
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20], ids=["nothing first", "much first"])
+def test_tcp_first_byte(pipe, web, log, size):
+    """The time until the first byte goes to the instance, however long after the connect; also where the kernel moves the bytes by then."""
+    with pipe.connect() as client:
+        back = web.accept()
+        if size:
+            sending = background(back.send, bytes(size))
+            client.read_checksum(size)
+            sending.result()
+        let_pass(0.3)
+        before = time.time()
+        client.send(b"now")
+        assert back.read_exactly(3) == b"now"
+        after = time.time()
+        let_pass(0.3)
+        client.finish()
+        back.expect_end()
+        back.finish()
+        client.expect_end()
+    entry = log.entry()
+    assert before - 0.001 <= at(entry) + float(entry["request_time"]) <= after + 0.1
+    assert float(entry["backend_time"]) < 0.3
+    assert picked(entry, "received", "sent") == ("3", str(size))
+
+
+def test_tcp_only_the_instance_speaks(pipe, web, log):
+    """-1 for the request alone."""
+    with pipe.connect() as client:
+        back = web.accept()
+        back.send(b"hello")
+        assert client.read_exactly(5) == b"hello"
+        back.close()
+        client.expect_end()
+    entry = log.entry()
+    assert happened(entry) == "-++"
+    assert picked(entry, "received", "sent") == ("0", "5")
+
+
+def test_tcp_refused(pipe, web, log):
+    """A connection that no instance took: no backend, no times."""
+    web.refuse()
+    with pipe.connect() as client:
+        client.send_until_closed(b"x")
+        client.expect_closed()
+    assert picked(log.entry(), "backend", *TIMES, "elb_status", "backend_status", "sent") == ("-", "-1", "-1", "-1", "-", "-", "0")
 
 
 def test_tcp_in_silence(pipe, web, log):
