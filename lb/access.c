@@ -31,6 +31,7 @@
 #define FLUSH_MS 200
 #define STALL_MS 1000       /* so long a pipe may not take bytes; after that its lines are dropped until it does */
 #define QUIET_MS 1000       /* trouble that was not met for so long is over */
+#define TELL_MS 10000       /* dropped lines are told at most so often */
 #define US_PER_MS 1000
 
 /* In a ring, before the bytes of its line. Its place is a multiple of its size, so it is never split. */
@@ -40,7 +41,8 @@ struct record {
 
 struct access_lines {
     alignas(CACHE_LINE) atomic_size_t head;         /* the worker's: bytes ever queued */
-    atomic_uint_least64_t overflowed, unknown;      /* the worker's: lines dropped, ring full or path not attached */
+    atomic_uint_least64_t unknown;                  /* the worker's: lines dropped, their path was not attached */
+    atomic_uint expected[FILES_MAX];                /* the worker's: lines begun for a file and not yet queued */
     struct access_log *log;
     char *bytes;
     size_t size;                                    /* a power of two */
@@ -58,13 +60,16 @@ struct trouble {
 /* Paths stay known until the log stops, so that lines name them by their place in the table. */
 struct file {
     char *path;
-    int fd;                 /* -1: detached */
+    atomic_uint_least64_t dropped;      /* lines, for whatever reason */
+    int fd;                 /* -1: closed */
+    bool leaving;           /* detached: to be closed after its last line, */
+    bool left;              /* and that is in the rings by now */
     char *batch;            /* lines to be written; BATCH_ROOM bytes */
     size_t len;
     bool begun;             /* the file has the beginning of the batch's first line; the rest must follow */
     struct trouble trouble;
 
-    bool ordered;           /* under the log's lock: next_fd is to replace fd */
+    bool ordered;           /* under the log's lock: next_fd is to replace fd; -1: it is detached */
     int next_fd;
 };
 
@@ -75,9 +80,7 @@ struct access_log {
     unsigned worker_count;
     struct file *_Atomic files[FILES_MAX];
     atomic_uint file_count;                 /* main alone adds */
-    atomic_uint_least64_t unwritten;        /* lines dropped by the writer */
-    uint64_t overflowed_seen;               /* the writer's */
-    struct trouble overflow;
+    uint64_t told, told_us;                 /* the writer's: lines dropped that the log has told, and when */
     _Atomic enum writer_state state;
     atomic_bool ordered, stopping;
     int wake_fd;
@@ -94,8 +97,9 @@ static struct access_lines *lines_new(struct access_log *log, size_t size)
         return NULL;
     atomic_init(&l->head, 0);
     atomic_init(&l->tail, 0);
-    atomic_init(&l->overflowed, 0);
     atomic_init(&l->unknown, 0);
+    for (size_t i = 0; i < FILES_MAX; i++)
+        atomic_init(&l->expected[i], 0);
     l->log = log;
     l->size = size;
     l->limit = 0;
@@ -149,9 +153,14 @@ static void wake_for_line(struct access_log *log, size_t queued, size_t size)
         wake(log);
 }
 
-static void count_one(atomic_uint_least64_t *count)
+static struct file *file_at(const struct access_log *log, unsigned i)
 {
-    atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    return atomic_load_explicit(&log->files[i], memory_order_acquire);
+}
+
+static void count_dropped(struct file *f, uint64_t dropped)
+{
+    atomic_fetch_add_explicit(&f->dropped, dropped, memory_order_relaxed);
 }
 
 static void lines_put(struct access_lines *l, unsigned file, size_t len)
@@ -160,7 +169,8 @@ static void lines_put(struct access_lines *l, unsigned file, size_t len)
     size_t queued = head - atomic_load_explicit(&l->tail, memory_order_acquire), size = record_size(len);
     struct record record = { .len = (uint32_t)len, .file = file };
     if (size > l->size - queued) {
-        count_one(&l->overflowed);
+        count_dropped(file_at(l->log, file), 1);
+        wake_for_line(l->log, l->size, l->size);
         return;
     }
     ring_copy_in(l, head, &record, sizeof(record));
@@ -169,12 +179,7 @@ static void lines_put(struct access_lines *l, unsigned file, size_t len)
     wake_for_line(l->log, queued + size, l->size);
 }
 
-static struct file *file_at(struct access_log *log, unsigned i)
-{
-    return atomic_load_explicit(&log->files[i], memory_order_acquire);
-}
-
-static int find_file(struct access_log *log, const char *path)
+static int find_file(const struct access_log *log, const char *path)
 {
     unsigned count = atomic_load_explicit(&log->file_count, memory_order_acquire);
     for (unsigned i = 0; i < count; i++)
@@ -183,14 +188,30 @@ static int find_file(struct access_log *log, const char *path)
     return -ENOENT;
 }
 
-void access_add(struct access_lines *lines, const char *path, enum access_log_format format, const struct access_entry *entry)
+/* The worker alone writes its counts. Released, so that who sees a line no longer expected sees it queued. */
+static void expect_more(struct access_lines *lines, unsigned file, int more)
+{
+    unsigned count = atomic_load_explicit(&lines->expected[file], memory_order_relaxed);
+    atomic_store_explicit(&lines->expected[file], count + (unsigned)more, memory_order_release);
+}
+
+int access_expect(struct access_lines *lines, const char *path)
 {
     int file = find_file(lines->log, path);
+    if (file >= 0)
+        expect_more(lines, (unsigned)file, 1);
+    return file;
+}
+
+void access_add(struct access_lines *lines, int file, enum access_log_format format, const struct access_entry *entry)
+{
     if (file < 0) {
-        count_one(&lines->unknown);
+        atomic_fetch_add_explicit(&lines->unknown, 1, memory_order_relaxed);
+        wake_for_line(lines->log, 0, lines->size);
         return;
     }
     lines_put(lines, (unsigned)file, access_format(lines->line, format, entry));
+    expect_more(lines, (unsigned)file, -1);
 }
 
 /* ---- troubles ---- */
@@ -230,22 +251,22 @@ static uint64_t count_lines(const char *bytes, size_t len)
     return count;
 }
 
-static void file_drop(struct access_log *log, struct file *f, uint64_t count, int err)
+static void file_drop(struct file *f, uint64_t count, int err)
 {
-    atomic_fetch_add_explicit(&log->unwritten, count, memory_order_relaxed);
+    count_dropped(f, count);
     if (trouble_met(&f->trouble, count))
         log_warning("access log %s: can not be written: %s; its lines are dropped and counted until it can", f->path, strerror(-err));
 }
 
 /* What `done` bytes of the batch leave: the rest of a line that was begun. Whole lines after it are dropped. */
-static void file_keep_begun(struct access_log *log, struct file *f, size_t done, int err)
+static void file_keep_begun(struct file *f, size_t done, int err)
 {
     size_t keep = 0;
     if (done > 0)
         f->begun = f->batch[done - 1] != '\n';
     if (f->begun)
         keep = (size_t)((char *)memchr(f->batch + done, '\n', f->len - done) - (f->batch + done)) + 1;
-    file_drop(log, f, count_lines(f->batch + done + keep, f->len - done - keep), err);
+    file_drop(f, count_lines(f->batch + done + keep, f->len - done - keep), err);
     memmove(f->batch, f->batch + done, keep);
     f->len = keep;
 }
@@ -275,7 +296,7 @@ static int file_write(const struct file *f, size_t *done, uint64_t deadline_us)
 }
 
 /* Once a file is in trouble it gets no more time: the others' lines wait behind it. */
-static void file_flush(struct access_log *log, struct file *f)
+static void file_flush(struct file *f)
 {
     uint64_t deadline_us = clock_monotonic_us() + (f->trouble.holds ? 0 : STALL_MS * US_PER_MS);
     size_t done = 0;
@@ -283,7 +304,7 @@ static void file_flush(struct access_log *log, struct file *f)
     while (done < f->len && r == 0)
         r = file_write(f, &done, deadline_us);
     if (r < 0) {
-        file_keep_begun(log, f, done, r);
+        file_keep_begun(f, done, r);
         return;
     }
     if (f->len > 0 && trouble_over(&f->trouble))
@@ -293,15 +314,16 @@ static void file_flush(struct access_log *log, struct file *f)
 }
 
 /* A last try for what was begun there; a line never goes on in another file. */
-static void file_switch(struct access_log *log, struct file *f, int fd)
+static void file_switch(struct file *f, int fd)
 {
     if (f->len > 0)
-        file_flush(log, f);
+        file_flush(f);
     if (f->len > 0)
-        file_drop(log, f, 1, -EIO);
+        file_drop(f, 1, -EIO);
     if (f->fd >= 0)
         close(f->fd);
     f->fd = fd;
+    f->leaving = false;
     f->len = 0;
     f->begun = false;
 }
@@ -334,6 +356,17 @@ static struct file *file_new(const char *path)
     return f;
 }
 
+uint64_t access_dropped(const struct access_log *log)
+{
+    unsigned count = atomic_load_explicit(&log->file_count, memory_order_acquire);
+    uint64_t dropped = 0;
+    for (unsigned i = 0; i < count; i++)
+        dropped += atomic_load_explicit(&file_at(log, i)->dropped, memory_order_relaxed);
+    for (unsigned i = 0; i < log->worker_count; i++)
+        dropped += atomic_load_explicit(&log->workers[i]->unknown, memory_order_relaxed);
+    return dropped;
+}
+
 /* ---- the writer ---- */
 
 /* Whether any ring holds something, or more than its half. */
@@ -348,15 +381,15 @@ static bool rings_hold(struct access_log *log, bool half)
     return false;
 }
 
-/* What comes late for a detached file is no trouble, only dropped. */
-static void file_take(struct access_log *log, struct file *f, const struct access_lines *l, size_t at, size_t len)
+/* What comes late for a closed file is no trouble, only dropped. */
+static void file_take(struct file *f, const struct access_lines *l, size_t at, size_t len)
 {
     if (f->fd < 0) {
-        count_one(&log->unwritten);
+        count_dropped(f, 1);
         return;
     }
     if (f->len >= BATCH_BYTES)
-        file_flush(log, f);
+        file_flush(f);
     assert(f->len + len <= BATCH_ROOM);
     ring_copy_out(l, at, f->batch + f->len, len);
     f->len += len;
@@ -369,7 +402,7 @@ static void take_line(struct access_log *log, struct access_lines *l)
     struct file *f;
     ring_copy_out(l, tail, &record, sizeof(record));
     f = file_at(log, record.file);
-    file_take(log, f, l, tail + sizeof(record), record.len);
+    file_take(f, l, tail + sizeof(record), record.len);
     atomic_store_explicit(&l->tail, tail + record_size(record.len), memory_order_release);
 }
 
@@ -393,8 +426,30 @@ static void take_orders(struct access_log *log)
     for (unsigned i = 0; i < count; i++) {
         struct file *f = file_at(log, i);
         int fd;
-        if (take_order(log, f, &fd))
-            file_switch(log, f, fd);
+        if (!take_order(log, f, &fd))
+            continue;
+        if (fd >= 0)
+            file_switch(f, fd);
+        else
+            f->leaving = f->fd >= 0;
+    }
+}
+
+static bool is_expected(struct access_log *log, unsigned file)
+{
+    for (unsigned i = 0; i < log->worker_count; i++)
+        if (atomic_load_explicit(&log->workers[i]->expected[file], memory_order_acquire) > 0)
+            return true;
+    return false;
+}
+
+/* Before the heads are read: what is no longer expected is among what they count. */
+static void see_who_left(struct access_log *log)
+{
+    unsigned count = atomic_load_explicit(&log->file_count, memory_order_acquire);
+    for (unsigned i = 0; i < count; i++) {
+        struct file *f = file_at(log, i);
+        f->left = f->leaving && !is_expected(log, i);
     }
 }
 
@@ -404,26 +459,28 @@ static void flush_all(struct access_log *log)
     for (unsigned i = 0; i < count; i++) {
         struct file *f = file_at(log, i);
         if (f->len > 0)
-            file_flush(log, f);
+            file_flush(f);
+        if (f->left && f->leaving)
+            file_switch(f, -1);
     }
 }
 
-static void judge_overflow(struct access_log *log)
+/* What has been dropped is told at once, but not again for a while. */
+static void tell_dropped(struct access_log *log, bool last)
 {
-    uint64_t overflowed = 0, fresh;
-    for (unsigned i = 0; i < log->worker_count; i++)
-        overflowed += atomic_load_explicit(&log->workers[i]->overflowed, memory_order_relaxed);
-    fresh = overflowed - log->overflowed_seen;
-    log->overflowed_seen = overflowed;
-    if (fresh > 0 && trouble_met(&log->overflow, fresh))
-        log_warning("access log: lines come faster than they can be written; what does not fit is dropped and counted");
-    if (trouble_over(&log->overflow))
-        log_info("access log: lines fit again; %llu were dropped", trouble_take(&log->overflow));
+    uint64_t dropped = access_dropped(log), fresh = dropped - log->told, now = clock_monotonic_us();
+    if (fresh == 0 || (!last && log->told > 0 && now - log->told_us < TELL_MS * US_PER_MS))
+        return;
+    log_warning("access log: %llu line%s dropped, %llu since the start: they came faster than they could be written, or could not be written",
+                (unsigned long long)fresh, fresh == 1 ? "" : "s", (unsigned long long)dropped);
+    log->told = dropped;
+    log->told_us = now;
 }
 
 /* Orders are looked at after the heads: what was added after an order is taken under it. */
-static void pass(struct access_log *log)
+static void pass(struct access_log *log, bool last)
 {
+    see_who_left(log);
     for (unsigned i = 0; i < log->worker_count; i++)
         log->workers[i]->limit = atomic_load(&log->workers[i]->head);
     take_orders(log);
@@ -433,16 +490,16 @@ static void pass(struct access_log *log)
             take_line(log, l);
     }
     flush_all(log);
-    judge_overflow(log);
+    tell_dropped(log, last);
 }
 
-/* Troubles, and lines that were begun, are looked at again without anything new having come. */
+/* Lines that were begun, files to be closed, drops to be told: looked at again without anything new having come. */
 static bool unfinished(struct access_log *log)
 {
     unsigned count = atomic_load_explicit(&log->file_count, memory_order_acquire);
-    bool found = log->overflow.holds;
+    bool found = access_dropped(log) > log->told;
     for (unsigned i = 0; i < count && !found; i++)
-        found = file_at(log, i)->len > 0;
+        found = file_at(log, i)->len > 0 || file_at(log, i)->leaving;
     return found;
 }
 
@@ -477,7 +534,7 @@ static void *writer_main(void *arg)
     pthread_setname_np(pthread_self(), "halb-access");
     do {
         stopping = atomic_load(&log->stopping);
-        pass(log);
+        pass(log, stopping);
         if (!stopping)
             writer_wait(log);
     } while (!stopping);
@@ -614,11 +671,22 @@ int access_log_attach(struct access_log *log, const char *path, int fd)
     return r;
 }
 
-void access_log_detach(struct access_log *log, const char *path)
+static bool logs_to(const struct config *config, const char *path)
 {
-    int known = find_file(log, path);
-    if (known >= 0)
-        order(log, file_at(log, (unsigned)known), -1);
+    for (size_t i = 0; i < config->balancer_count; i++) {
+        const struct config_access_log *to = &config->balancers[i].attributes.access_log;
+        if (to->enabled && strcmp(to->path, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+void access_log_retain(struct access_log *log, const struct config *config)
+{
+    unsigned count = atomic_load_explicit(&log->file_count, memory_order_relaxed);
+    for (unsigned i = 0; i < count; i++)
+        if (!logs_to(config, file_at(log, i)->path))
+            order(log, file_at(log, i), -1);
 }
 
 struct access_lines *access_log_lines(struct access_log *log, unsigned worker)
@@ -627,12 +695,8 @@ struct access_lines *access_log_lines(struct access_log *log, unsigned worker)
     return log->workers[worker];
 }
 
-uint64_t access_dropped(const struct access_log *log)
+uint64_t access_log_dropped(const struct access_log *log, const char *path)
 {
-    uint64_t dropped = atomic_load_explicit(&log->unwritten, memory_order_relaxed);
-    for (unsigned i = 0; i < log->worker_count; i++) {
-        dropped += atomic_load_explicit(&log->workers[i]->overflowed, memory_order_relaxed);
-        dropped += atomic_load_explicit(&log->workers[i]->unknown, memory_order_relaxed);
-    }
-    return dropped;
+    int file = find_file(log, path);
+    return file < 0 ? 0 : atomic_load_explicit(&file_at(log, (unsigned)file)->dropped, memory_order_relaxed);
 }

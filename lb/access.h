@@ -53,11 +53,16 @@ void access_log_stop(struct access_log **log);          /* the workers have ende
  * path again replaces it. 0, -ENOMEM or, with 256 paths known, -ENOSPC.
  */
 int access_log_attach(struct access_log *log, const char *path, int fd);
-void access_log_detach(struct access_log *log, const char *path);       /* closes it; further lines for it are dropped */
+/* Detaches every path that no balancer of config logs to: closed once the lines that are queued for it and those expected are written. */
+void access_log_retain(struct access_log *log, const struct config *config);
 
 struct access_lines *access_log_lines(struct access_log *log, unsigned worker);
-/* That worker's. Formats and queues a line for `path`, which was attached; never waits. */
-void access_add(struct access_lines *lines, const char *path, enum access_log_format format, const struct access_entry *entry);
+/* That worker's. A line for `path` will come: until then its file is not closed. Its number, or -ENOENT: it is not attached. */
+int access_expect(struct access_lines *lines, const char *path);
+/* The line, once, with what access_expect() gave (-ENOENT: dropped). Formats and queues; never waits. */
+void access_add(struct access_lines *lines, int file, enum access_log_format format, const struct access_entry *entry);
 
-uint64_t access_dropped(const struct access_log *log);  /* lines, for whatever reason; any thread */
+/* Lines dropped, for whatever reason: all, and those for one path. Any thread. */
+uint64_t access_dropped(const struct access_log *log);
+uint64_t access_log_dropped(const struct access_log *log, const char *path);
 #endif

@@ -113,7 +113,8 @@ static void warn_of_process(const struct config_process *now, const struct confi
         log_warning("reload: a change of workers, max_connections, user, admin_socket, state_dir or cookie_key_file needs a restart");
 }
 
-/* Takes config over. New log files are there before the first line for them can be; old ones stay, as lines for them may be on their way. */
+/* Takes config over. New log files are there before the first line for them can be; those that nobody logs to any more leave, and so do the
+ * new ones of a refused reload. */
 static int reload_apply(struct daemon *daemon, struct config *config)
 {
     enum log_level level = config->process.log_level;
@@ -125,6 +126,7 @@ static int reload_apply(struct daemon *daemon, struct config *config)
         config_free(&config);
     else if (control_reload(daemon->control, config, &error) == CONTROL_OK)
         r = 0;
+    access_log_retain(daemon->access_log, control_generation(daemon->control)->config);
     if (r == 0) {
         daemon->shutdown_timeout_ms = shutdown_timeout_ms;
         log_open(level);

@@ -11,6 +11,7 @@
 
 struct logged {
     struct access_entry entry;      /* its spans point into bytes */
+    int file;                       /* as access_expect() gave it */
     uint64_t begun_us;              /* monotonic, as all here: the request's first byte; the stream's accept */
     uint64_t sent_us;               /* the request goes to its instance; the stream's connect begins */
     uint64_t moved_us;              /* the stream's first byte goes to its instance */
@@ -65,6 +66,7 @@ void logged_begin(struct conn *c, const struct http1_head *head)
     logged = calloc(1, sizeof(*logged) + room);
     if (logged == NULL)
         return;
+    logged->file = access_expect(c->worker->lines, conn_attributes(c)->access_log.path);
     logged->begun_us = begun_us;
     logged->entry.at_us = clock_realtime_us() - (now_us - begun_us);
     logged->entry.client = c->client;
@@ -174,6 +176,6 @@ void logged_end(struct conn *c, const char *why)
     logged->entry.why = why;
     if (logged->entry.http && logged->entry.elb_status == 0)
         logged->entry.elb_status = 408;     /* as ELB: the client left before it could be answered */
-    access_add(c->worker->lines, conf->attributes.access_log.path, conf->attributes.access_log.format, &logged->entry);
+    access_add(c->worker->lines, logged->file, conf->attributes.access_log.format, &logged->entry);
     free(logged);
 }

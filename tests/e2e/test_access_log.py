@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from lib import DEADLINE, background, chunked, get, let_pass, reply, request, wait_until
@@ -679,17 +680,24 @@ def test_cannot_be_reopened(place, web, log):
     Log(moved / "access.log").wait(1)
 
 
-def test_full_disk(place, web):
-    """Every write fails: requests are served, and the log says it once, not once a line."""
+def test_full_disk(place, web, log):
+    """Every write fails: requests are served, and the log says it once, not once a line; how many were lost is told."""
     web.serve()
     balancer = place.balancer([web], access_log={"enabled": True, "path": "/dev/full"})
+    well = place.balancer([web], **log.settings())
     halb = place.start()
     assert balancer.ask(get()).status == 200
     halb.wait_log("access log /dev/full: can not be written: No space left on device")
+    halb.wait_log("access log: 1 line dropped, 1 since the start")
     for _ in range(200):
         assert balancer.ask(get()).status == 200
+    assert well.ask(get()).status == 200
+    log.wait(1)
     halb.stop()
     assert halb.log().count("can not be written") == 1
+    told = [int(n) for n in re.findall(r"access log: (\d+) lines? dropped", halb.log())]
+    assert sum(told) == 201
+    assert len(told) <= 3
 
 
 def test_reader_that_does_not_read(place, web):
@@ -755,6 +763,95 @@ def test_on_and_off_by_reload(place, web, log):
     halb.stop()
     assert log.entry()["request"].split()[1] == url(balancer, "/first")
     assert json.loads(other.wait(1)[0])["request"].split()[1] == url(balancer, "/second")
+
+
+def opened(halb, path):
+    """The process's descriptors of a file; others come and go meanwhile."""
+    found = []
+    for each in Path(f"/proc/{halb.pid}/fd").iterdir():
+        try:
+            if os.readlink(each) == str(path.resolve()):
+                found.append(each.name)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("then", ["none", "another"])
+def test_taken_away_under_load(place, then):
+    """A log that a reload ends gets a line of every request that began under it, then it is closed."""
+    log, other = Log(place.folder / "access.log"), Log(place.folder / "other.log")
+    place.process["workers"] = 2
+    balancer = place.balancer([place.instance().serve()], **log.settings())
+    halb = place.start()
+    over = []
+
+    def load(number):
+        answered, count = [], 0
+        while not over:
+            with balancer.connect() as client:
+                for _ in range(10):
+                    assert client.ask(get(f"/{number}/{count}")).status == 200
+                    answered.append((time.monotonic(), f"/{number}/{count}"))
+                    count += 1
+        return answered
+    clients = [background(load, i) for i in range(4)]
+    wait_until(lambda: log.raw().count(b"\n") > 100, DEADLINE, "lines")
+    balancer.attributes.clear()
+    balancer.attributes.update(other.settings() if then == "another" else {})
+    reloaded_after = time.monotonic()
+    reload(place, halb)
+    wait_until(lambda: not opened(halb, log.path), DEADLINE, "the file is closed")
+    over.append(True)
+    answered = [each for client in clients for each in client.result()]
+    assert len(opened(halb, other.path)) == (then == "another")
+    halb.stop()
+    seen = [LINE.match(line.decode("ascii"))["request"].split()[1] for each in (log, other) for line in each.raw().splitlines()]
+    assert len(seen) == len(set(seen))
+    due = {url(balancer, target) for when, target in answered if then == "another" or when < reloaded_after}
+    assert due <= set(seen)
+    assert "dropped" not in halb.log()
+
+
+def test_taken_away_while_a_request_is_under_way(place, web, log):
+    """A request that began under the log that a reload ends has its line there; until then the file is open."""
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    with balancer.connect() as client:
+        client.send(get("/late"))
+        back, _ = web.take()
+        balancer.attributes.clear()
+        reload(place, halb)
+        assert len(opened(halb, log.path)) == 1
+        back.send(reply())
+        assert client.read_message().status == 200
+        client.send(get("/none"))
+        back.read_head()
+        back.send(reply())
+        assert client.read_message().status == 200
+        wait_until(lambda: not opened(halb, log.path), DEADLINE, "the file is closed")
+    halb.stop()
+    assert log.entry()["request"].split()[1] == url(balancer, "/late")
+
+
+def test_a_refused_reload_leaves_no_log_open(place, web, log):
+    """What a refused reload opened is closed again, and the log in force goes on."""
+    web.serve()
+    other = Log(place.folder / "other.log")
+    balancer = place.balancer([web], **log.settings())
+    halb = place.start()
+    balancer.attributes["access_log"]["path"] = str(other.path)
+    with socket.socket() as stranger:
+        stranger.bind((balancer.address, 0))
+        stranger.listen()
+        balancer.listeners.append({**balancer.listeners[0], "port": stranger.getsockname()[1]})
+        place.write()
+        halb.signal(signal.SIGHUP)
+        halb.wait_log("the configuration before stays in force")
+    wait_until(lambda: not opened(halb, other.path), DEADLINE, "the file is closed")
+    assert len(opened(halb, log.path)) == 1
+    balancer.ask(get("/on"))
+    assert log.entry()["request"].split()[1] == url(balancer, "/on")
 
 
 def test_each_keeps_its_own_when_the_file_is_shuffled(place):
