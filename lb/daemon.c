@@ -267,8 +267,10 @@ static void finish(struct daemon *daemon)
         ring_timer_stop(daemon->ring, &daemon->look);
     workers_end(daemon);
     sticky_keys_free(&daemon->sticky_keys);
-    if (daemon->access_log != NULL)
+    if (daemon->access_log != NULL) {
+        control_set_access_log(daemon->control, NULL);
         access_log_stop(&daemon->access_log);
+    }
     if (daemon->checks != NULL)
         daemon->hooks->stop(&daemon->checks);
     if (daemon->admin != NULL) {
