@@ -380,6 +380,57 @@ def test_client_left(balancer, web, log):
     assert entry["request"] == f"POST {url(balancer, '/up', 'a')} HTTP/1.1"
 
 
+@pytest.mark.parametrize("end", ["fin", "reset"])
+def test_client_left_before_the_answer(balancer, web, log, end):
+    """The same for a request that was whole. A client that only finished may still read: the answer is awaited."""
+    client = balancer.connect()
+    client.send(get("/gone"))
+    back, _ = web.take()
+    if end == "fin":
+        client.finish()
+        back.send(reply(b"12345"))
+        assert client.read_message().status == 200
+    else:
+        client.reset()
+    entry = log.entry()
+    expected = ("200", "200", "5") if end == "fin" else ("408", "0", "0")
+    assert picked(entry, "elb_status", "backend_status", "sent") == expected
+    assert happened(entry) == ("+++" if end == "fin" else "+--")
+    assert entry["request"] == f"GET {url(balancer, '/gone')} HTTP/1.1"
+
+
+def test_client_left_in_the_answer(balancer, web, log):
+    """The codes that it was told, and what it was sent."""
+    client = balancer.connect()
+    client.send(get())
+    back, _ = web.take()
+    back.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")
+    client.read_until(b"four")
+    client.reset()
+    entry = log.entry()
+    assert picked(entry, "backend", "elb_status", "backend_status", "sent") == (f"{web.address}:{web.port}", "200", "200", "4")
+    assert happened(entry) == "+++"
+
+
+def test_method_that_is_refused(balancer, web, log):
+    """405: nobody got it."""
+    with balancer.connect() as client:
+        client.send(b"M" * 128 + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_message().status == 405
+    assert picked(log.entry(), "backend", *TIMES, "elb_status", "backend_status", "request") == ("-", "-1", "-1", "-1", "405", "0", "- - - ")
+
+
+def test_behind_another_balancer(place, web, log):
+    """The client is who the PROXY header names, in brackets if that is IPv6."""
+    balancer = place.balancer([web.serve()], **log.settings())
+    balancer.listeners[0]["proxy_protocol_from"] = ["127.0.0.0/8"]
+    place.start()
+    for header in (b"PROXY TCP4 192.0.2.10 203.0.113.7 51544 80\r\n", b"PROXY TCP6 2001:db8::7 2001:db8::1 51546 80\r\n"):
+        with balancer.connect() as client:
+            assert client.ask(header + get(), method="GET").status == 200
+    assert [entry["client"] for entry in log.entries(2)] == ["192.0.2.10:51544", "[2001:db8::7]:51546"]
+
+
 def test_silence_leaves_no_line(balancer, web, log):
     """A connection without a request is none of the log's."""
     web.serve()
@@ -397,6 +448,7 @@ WRITTEN = {
     "absolute-form": (b"GET http://other/a?b HTTP/1.1\r\nHost: other\r\n\r\n", "GET http://other:{port}/a?b HTTP/1.1"),
     "asterisk-form": (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS http://h:{port}* HTTP/1.1"),
     "a quote and a backslash": (b"GET /a\"b\\c HTTP/1.1\r\nHost: h\r\n\r\n", r"GET http://h:{port}/a\x22b\x5Cc HTTP/1.1"),
+    "control characters": (b"GET /a\x1b[2J\x7f HTTP/1.1\r\nHost: h\r\n\r\n", "GET http://h:{port}/a%1B[2J%7F HTTP/1.1"),
     "what is repaired on its way to the instance": (b"GET /a b\tc HTTP/1.1\r\nHost: h\r\n\r\n", "GET http://h:{port}/a%20b%09c HTTP/1.1"),
 }
 
@@ -412,9 +464,10 @@ def test_request_as_written(balancer, web, log, name):
 
 
 @pytest.mark.parametrize("sent, expected", [(b'say "hi" \\o/', r"say \x22hi\x22 \x5Co/"), (b"tab\there", r"tab\x09here"),
+                                            (b"\x1b[2J", "-"),
                                             (b"\xc3\xa9\x80", r"\xC3\xA9\x80"), (b"", "-"), (b"a" * 9000, "a" * 8192)])
 def test_user_agent(balancer, web, log, sent, expected):
-    """Escaped, and cut at 8192 bytes."""
+    """Escaped, and cut at 8192 bytes. One with control characters is dropped on its way, here as well."""
     web.serve()
     with balancer.connect() as client:
         assert client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + sent + b"\r\n\r\n").status == 200
