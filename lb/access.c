@@ -9,12 +9,11 @@
 #include "lb/access.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -85,7 +84,7 @@ struct access_log {
     atomic_bool ordered, stopping;
     int wake_fd;
     pthread_mutex_t lock;                   /* between main and the writer; never held across a write */
-    pthread_t thread;
+    struct thread thread;
 };
 
 /* ---- rings ---- */
@@ -531,7 +530,6 @@ static void *writer_main(void *arg)
 {
     struct access_log *log = arg;
     bool stopping;
-    pthread_setname_np(pthread_self(), "halb-access");
     do {
         stopping = atomic_load(&log->stopping);
         pass(log, stopping);
@@ -565,18 +563,6 @@ static void log_free(struct access_log *log)
     free(log);
 }
 
-/* The process's signals are main's. A pipe without a reader is EPIPE, no signal. */
-static int writer_start(struct access_log *log)
-{
-    sigset_t all, before;
-    int r;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = -pthread_create(&log->thread, NULL, writer_main, log);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r;
-}
-
 int access_log_start(unsigned worker_count, size_t bytes, struct access_log **ret)
 {
     struct access_log *log;
@@ -602,7 +588,7 @@ int access_log_start(unsigned worker_count, size_t bytes, struct access_log **re
         r = -errno;
         goto out;
     }
-    r = writer_start(log);
+    r = thread_start(&log->thread, "halb-access", writer_main, log);
     if (r < 0)
         goto out;
     *ret = log;
@@ -621,7 +607,7 @@ void access_log_stop(struct access_log **log)
     *log = NULL;
     atomic_store(&l->stopping, true);
     wake(l);
-    pthread_join(l->thread, NULL);
+    thread_join(&l->thread);
     log_free(l);
 }
 
