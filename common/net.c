@@ -1,6 +1,7 @@
 #include "common/net.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -71,6 +72,16 @@ bool net_bytes_waiting(int fd)
     char byte;
 
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+size_t net_send_room(int fd)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+    socklen_t len = sizeof(memory);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &len) < 0 || memory[SK_MEMINFO_SNDBUF] < memory[SK_MEMINFO_WMEM_QUEUED])
+        return 0;
+    return memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
 }
 
 void net_shut(int fd)

@@ -18,6 +18,7 @@ int net_accept_waiting(int listening);
 int net_peer(int fd, struct addr *peer);        /* 0, or -ENOTCONN: it has gone already */
 int net_own(int fd, struct addr *own);
 bool net_bytes_waiting(int fd);                 /* received, and nobody has read them */
+size_t net_send_room(int fd);                   /* about so much would a send take at once */
 void net_shut(int fd);                          /* FIN after what was sent */
 void net_close(int fd);
 void net_reset(int fd);                         /* closes with RST */

@@ -47,6 +47,7 @@ struct ring {
     int wake_fd;
     struct op wake_op;
     bool ending;
+    bool counts_multishot;                  /* the kernel ends a multishot receive after so many bytes */
     uint64_t wake_count;
     atomic_uint_least64_t cq_overflow, buffer_starved;
 };
@@ -143,6 +144,27 @@ static int uring_init(struct io_uring *uring, uint32_t ops_max)
     return r;
 }
 
+static void prep_recv_multishot(struct io_uring_sqe *sqe, int fd)
+{
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->file_index = RING_MULTISHOT_BYTES;         /* this field is "optlen" since Linux 6.17; before, it has to be 0 */
+}
+
+/* Asked of a descriptor that is none: -EBADF if the request itself is right. */
+static bool multishot_counted(struct io_uring *uring)
+{
+    struct io_uring_cqe *cqe;
+    bool counted;
+
+    prep_recv_multishot(io_uring_get_sqe(uring), -1);
+    if (io_uring_submit_and_wait(uring, 1) < 0 || io_uring_peek_cqe(uring, &cqe) < 0)
+        return false;
+    counted = cqe->res == -EBADF;
+    io_uring_cqe_seen(uring, cqe);
+    return counted;
+}
+
 static void wake_done(struct op *op, struct ring_result result)
 {
     struct ring *ring = container_of(op, struct ring, wake_op);
@@ -194,6 +216,7 @@ int ring_new(const struct ring_conf *conf, struct ring **ret)
         r = pool_init(ring, RING_BULK, conf->bulk_count, conf->bulk_bytes);
     if (r < 0)
         goto fail;
+    ring->counts_multishot = multishot_counted(&ring->uring);
     op_init(&ring->wake_op, wake_done);
     ring_read(ring, &ring->wake_op, ring->wake_fd, &ring->wake_count, sizeof(ring->wake_count));
     *ret = ring;
@@ -267,7 +290,7 @@ static void recv_submit(struct ring *ring, struct op *op)
     struct io_uring_sqe *sqe = sqe_get(ring);
 
     if (op->kind == OP_RECV_MULTISHOT)
-        io_uring_prep_recv_multishot(sqe, op->fd, NULL, 0, 0);
+        prep_recv_multishot(sqe, op->fd);
     else
         io_uring_prep_recv(sqe, op->fd, NULL, ring->pools[op->size_class].size, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
@@ -283,10 +306,11 @@ void ring_recv(struct ring *ring, struct op *op, int fd, enum ring_class size_cl
     recv_submit(ring, op);
 }
 
+/* A kernel that does not count goes on as long as bytes come, and hands over more than a megabyte before we can cancel. */
 void ring_recv_multishot(struct ring *ring, struct op *op, int fd)
 {
     assert(ring->pools[RING_SMALL].count > 0);
-    op_begin(op, OP_RECV_MULTISHOT, fd);
+    op_begin(op, ring->counts_multishot ? OP_RECV_MULTISHOT : OP_RECV, fd);
     op->size_class = RING_SMALL;
     recv_submit(ring, op);
 }

@@ -54,6 +54,7 @@ struct chunk {
     uint8_t held;           /* ring's: asserts that none is returned twice */
 };
 #define CHUNK_ROOM 32
+#define RING_MULTISHOT_BYTES (32 * 1024)        /* so much, and a chunk, comes before the owner can say that it is enough */
 
 /* Small buffers for heads and waiting connections; a few large ones, kept hot, for bodies. */
 enum ring_class { RING_SMALL, RING_BULK, RING_CLASSES };
@@ -91,7 +92,7 @@ void op_init(struct op *op, void (*done)(struct op *op, struct ring_result resul
 void ring_accept(struct ring *ring, struct op *op, int fd);             /* multishot; res is a descriptor (CLOEXEC), yours */
 void ring_connect(struct ring *ring, struct op *op, int fd, const struct addr *to);    /* `to` lives until completion */
 void ring_recv(struct ring *ring, struct op *op, int fd, enum ring_class size_class);   /* one chunk, EOF (0) or error */
-void ring_recv_multishot(struct ring *ring, struct op *op, int fd);     /* small chunks until EOF, error or cancel */
+void ring_recv_multishot(struct ring *ring, struct op *op, int fd);     /* small chunks until EOF, error, cancel or RING_MULTISHOT_BYTES */
 void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size_t len, int flags); /* may be short; flags as send(2) */
 void ring_read(struct ring *ring, struct op *op, int fd, void *bytes, size_t len);
 void ring_poll(struct ring *ring, struct op *op, int fd, unsigned events);     /* res: the events that happened */

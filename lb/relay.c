@@ -145,7 +145,7 @@ static enum flow_step from_is_dry(struct ring *ring, struct flow *flow)
     if (flow->from->error != 0)
         return FLOW_CUT;
     if (!flow->from->eof) {
-        side_receive(ring, flow->from);
+        side_receive_for(ring, flow->from, flow->to);
         return FLOW_WAITS;
     }
     if (flow->body.framing != BODY_UNTIL_CLOSE)

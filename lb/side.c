@@ -8,6 +8,7 @@
 #define INBOX_CHUNKS_MAX 16             /* or beyond this, as a piece of one byte holds a whole buffer too */
 #define FULL_READS_FOR_BULK 4           /* small buffers filled in a row that make it a bulk transfer */
 #define SMALL_READ (8 * 1024)
+#define ROOM_FOR_BULK (320 * 1024)      /* a bulk buffer, as the kernel counts it */
 
 void side_init(struct side *side, int fd, void (*received)(struct op *, struct ring_result), void (*sent)(struct op *, struct ring_result))
 {
@@ -26,16 +27,29 @@ static bool inbox_full(const struct side *side)
     return side->inbox_bytes >= INBOX_BYTES_MAX || side->inbox_chunks >= INBOX_CHUNKS_MAX;
 }
 
-void side_receive(struct ring *ring, struct side *side)
+static bool may_receive(const struct side *side)
 {
     if (side->recv_op.active || side->eof || side->error != 0 || side->held_back)
-        return;
-    if (side->bulk ? side->inbox != NULL : inbox_full(side))
+        return false;
+    return side->bulk ? side->inbox == NULL : !inbox_full(side);
+}
+
+void side_receive(struct ring *ring, struct side *side)
+{
+    if (!may_receive(side))
         return;
     if (side_multishot(side))
         ring_recv_multishot(ring, &side->recv_op, side->fd);
     else
         ring_recv(ring, &side->recv_op, side->fd, side->bulk ? RING_BULK : RING_SMALL);
+}
+
+void side_receive_for(struct ring *ring, struct side *side, const struct side *to)
+{
+    if (!side->bulk || net_send_room(to->fd) >= ROOM_FOR_BULK)
+        side_receive(ring, side);
+    else if (may_receive(side))
+        ring_recv(ring, &side->recv_op, side->fd, RING_SMALL);
 }
 
 static void inbox_append(struct side *side, struct chunk *chunk)

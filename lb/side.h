@@ -36,6 +36,8 @@ void side_init(struct side *side, int fd, void (*received)(struct op *, struct r
 
 /* Starts receiving unless it goes on already, the inbox is full, or nothing can come any more. */
 void side_receive(struct ring *ring, struct side *side);
+/* As side_receive(), for a side that is to have what comes: bulk only as far as `to` takes it at once, or it would wait in our memory. */
+void side_receive_for(struct ring *ring, struct side *side, const struct side *to);
 void side_received(struct ring *ring, struct side *side, struct ring_result result);
 /* Much is to come: from now on into large buffers. */
 void side_expect_bulk(struct ring *ring, struct side *side);

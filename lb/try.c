@@ -108,13 +108,13 @@ static bool repeatable(const struct conn *c)
     return c->http && !c->response_byte && repeatable_method(c->method) && c->request.whole_in_head && c->request.head != NULL;
 }
 
-/* A new connection is not received from while it waits for its first answer, which is cheaper for short ones. If the wait gets
- * long, we want to know when the client leaves. */
+/* A client that waits for its answer may not be received from: of a new connection that is cheaper, and a multishot may have ended. If
+ * the wait gets long, we want to know when the client leaves. */
 static void watch_client(struct conn *c)
 {
     uint64_t at = ring_now_ms(conn_ring(c)) + WATCH_MS;
 
-    if (c->front.receive_once && c->timer.deadline_ms > at)
+    if (!c->front.recv_op.active && c->timer.deadline_ms > at)
         ring_timer_set(conn_ring(c), &c->timer, at);
 }
 

@@ -8,8 +8,10 @@ from lib import DEADLINE, SANITIZED, get, reply, wait_until
 
 CLIENTS = 300
 BIG = bytes(4 << 20)
-HEAD_KIB, BODY_KIB = 64, 64
-ANSWER_KIB = 2 * 256        # of a large answer: a piece that is being sent, and the next one
+# For each of them. The receive buffers of a worker are common to all, but memory only once they have been used.
+HEAD_KIB, BODY_KIB = 32, 32
+RING_KIB = 1024 * 16 + 8 * 256
+ANSWER_KIB = RING_KIB / CLIENTS + 128
 TIMEOUTS = {"request_header_timeout": "2s", "request_body_timeout": "1s", "idle_timeout": "2s"}
 
 

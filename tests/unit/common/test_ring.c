@@ -280,6 +280,48 @@ static void test_recv(void **state)
     ring_free(&ring);
 }
 
+struct eater {
+    struct op op;
+    struct ring *ring;
+    size_t len;
+};
+
+static void eaten(struct op *op, struct ring_result result)
+{
+    struct eater *e = container_of(op, struct eater, op);
+    assert_true(result.res > 0);
+    e->len += result.chunk->len;
+    chunk_put(e->ring, result.chunk);
+}
+
+/* However fast bytes come, the owner is asked again before much is held. */
+static void test_multishot_ends(void **state)
+{
+    static const size_t small = 8192, all = 4 * RING_MULTISHOT_BYTES;
+    struct ring_conf conf = { .ops_max = 64, .small_count = 64, .small_bytes = (uint32_t)small };
+    char *bytes = calloc(1, all);
+    struct ring *ring = NULL;
+    struct eater e = { .len = 0 };
+    int pair[2];
+    (void)state;
+    assert_non_null(bytes);
+    assert_int_equal(ring_new(&conf, &ring), 0);
+    e.ring = ring;
+    op_init(&e.op, eaten);
+    pair_of(pair);
+    assert_int_equal(write(pair[1], bytes, all), all);
+    for (size_t before = 0; before < all; before = e.len) {
+        ring_recv_multishot(ring, &e.op, pair[0]);
+        STEP_UNTIL(ring, !e.op.active);
+        assert_true(e.len > before);
+        assert_true(e.len - before <= RING_MULTISHOT_BYTES + small);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    free(bytes);
+    ring_free(&ring);
+}
+
 static void test_recv_reset(void **state)
 {
     static const struct linger now = { .l_onoff = 1 };
@@ -956,6 +998,7 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_connects);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_errors_come_as_completions);
     ROWS(recvs, "received ", test_recv);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_multishot_ends);
     ROWS(recvs, "reset while receiving ", test_recv_reset);
     ROWS(recvs, "cancelled while receiving ", test_recv_cancelled);
     ROWS(recvs, "eight starve for two buffers, ", test_starved);

@@ -243,6 +243,51 @@ static void test_expected_bulk_is_received_one_at_a_time(void **state)
     teardown(&o);
 }
 
+static void fill_up(int fd)
+{
+    char bytes[16 * KIB] = { 0 };
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+}
+
+static const struct receiver_row {
+    const char *name;
+    bool full, bulk;
+    enum ring_class received;
+} receivers[] = {
+    { "bulk for one who takes it",                    false, true,  RING_BULK },
+    { "small pieces for one who takes no more",       true,  true,  RING_SMALL },
+    { "small pieces of what is not bulk",             false, false, RING_SMALL },
+};
+
+static void test_receives_for(void **state)
+{
+    static char bytes[40 * KIB];
+    const struct receiver_row *row = *state;
+    struct owner o;
+    int pair[2];
+    struct side to;
+    setup(&o, 8, 2);
+    tcp_pair(pair);
+    side_init(&to, pair[0], on_received, on_sent);
+    if (row->full)
+        fill_up(to.fd);
+    if (row->bulk)
+        side_expect_bulk(o.ring, &o.side);
+    peer_writes(&o, bytes, sizeof(bytes));
+    side_receive_for(o.ring, &o.side, &to);
+    STEP_UNTIL(o.ring, o.side.inbox != NULL);
+    assert_int_equal(o.side.inbox->size_class, row->received);
+    assert_int_equal(o.side.bulk, row->bulk);
+    if (row->bulk) {                                    /* not before the last one is used */
+        side_receive_for(o.ring, &o.side, &to);
+        assert_false(o.side.recv_op.active);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    teardown(&o);
+}
+
 static void test_receive_once(void **state)
 {
     struct owner o;
@@ -529,6 +574,7 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_full_inbox_starts_no_receive);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_full_reads_make_it_bulk);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_expected_bulk_is_received_one_at_a_time);
+    ROWS(receivers, test_receives_for);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_receive_once);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_held_back);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_end_of_stream);
