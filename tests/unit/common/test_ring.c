@@ -846,7 +846,11 @@ static void test_room_is_each_ones_own(void **state)
         memset(text, 'a' + (int)i, SMALL);
         put_text(pair[1], text);
     }
-    STEP_UNTIL(ring, p.len == 4 * SMALL);
+    while (p.len < 4 * SMALL) {
+        if (!p.op.active)           /* a kernel that does not count ends after each piece */
+            ring_recv_multishot(ring, &p.op, pair[0]);
+        assert_int_equal(ring_step(ring), 0);
+    }
     for (struct chunk *c = p.held; c != NULL; c = c->next)
         scribble(c);
     for (struct chunk *c = p.held, *next; c != NULL; c = next) {

@@ -297,9 +297,6 @@ static void test_receive_once(void **state)
     receive_text(&o, "GET");
     assert_false(o.side.recv_op.active);
     assert_inbox(&o, "GET|");
-    o.side.receive_once = false;
-    receive_text(&o, "more");
-    assert_true(o.side.recv_op.active);
     teardown(&o);
 }
 
@@ -326,6 +323,7 @@ static void test_end_of_stream(void **state)
     (void)state;
     setup(&o, 8, 2);
     receive_text(&o, "last");
+    side_receive(o.ring, &o.side);
     shutdown(o.peer, SHUT_WR);
     STEP_UNTIL(o.ring, o.side.eof);
     assert_inbox(&o, "last|");
