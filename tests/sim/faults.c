@@ -1,0 +1,233 @@
+/*
+ * Fault loops: a small run again and again, in which the n-th allocation, submission, completion or descriptor fails, n = 1, 2, 3 ...
+ * until a run ends without reaching it. The oracle allows what such a fault may cause; nothing may leak, crash or be a wrong byte.
+ */
+#include "common/board.h"
+#include "tests/sim/alloc.h"
+#include "tests/sim/jobs.h"
+#include "tests/sim/sim.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MS_US UINT64_C(1000)
+#define END_LINES 30
+#define TRACK_FAILURES_MOST 5
+
+/* ---- the scenarios ---- */
+
+static void balancer(struct plan *plan, bool http)
+{
+    struct plan_balancer *b = &plan->balancers[http ? 0 : 1];
+
+    *b = (struct plan_balancer){
+        .present = true, .http = http, .http_check = http, .port = http ? 80 : 3306, .instance_port = http ? 8080 : 3307, .retries = 3,
+        .draining = true, .cross_zone = true, .connect_timeout_ms = 1000, .idle_timeout_ms = 5000, .draining_timeout_ms = 3000,
+        .interval_ms = 1000, .timeout_ms = 500, .unhealthy = 2, .healthy = 2, .surge_queue = 1024,
+    };
+    snprintf(b->attributes, sizeof(b->attributes),
+             "retries = 3; connect_timeout = \"1s\"; idle_timeout = \"5s\"; connection_draining = { enabled = true; timeout = \"3s\"; };");
+    snprintf(b->check, sizeof(b->check), "target = \"%s\"; interval = \"1s\"; timeout = \"500ms\"; unhealthy_threshold = 2; healthy_threshold = 2;",
+             http ? "HTTP:8080/health" : "TCP:3307");
+    for (unsigned i = 0; i < 2; i++)
+        plan->instances[i] = (struct plan_instance){ .present = true, .balancer = http ? 0 : 1, .weight = 1, .registered = true };
+}
+
+static void client(struct plan *plan, enum client_kind kind, uint64_t start_ms, unsigned requests, uint64_t pause_ms, uint32_t body_max)
+{
+    for (unsigned i = 0; i < PLAN_CLIENTS; i++)
+        if (!plan->clients[i].present) {
+            plan->clients[i] = (struct plan_client){ .present = true, .kind = kind, .balancer = kind == CLIENT_STREAM ? 1 : 0,
+                .start_us = start_ms * MS_US, .pause_max_us = pause_ms * MS_US, .requests = requests, .body_max = body_max };
+            return;
+        }
+}
+
+static void act(struct plan *plan, uint64_t at_ms, enum act_kind kind, unsigned target, enum manner manner, uint64_t value)
+{
+    for (unsigned i = 0; i < PLAN_ACTS; i++)
+        if (!plan->acts[i].present) {
+            plan->acts[i] = (struct plan_act){ .present = true, .at_us = at_ms * MS_US, .kind = kind, .target = target, .manner = manner, .value = value };
+            return;
+        }
+}
+
+static void http_keep_alive(struct plan *plan)
+{
+    balancer(plan, true);
+    client(plan, CLIENT_STEADY, 100, 6, 200, 300);
+    client(plan, CLIENT_STEADY, 150, 6, 0, 300);
+    client(plan, CLIENT_ONE_SHOT, 200, 3, 100, 300);
+}
+
+static void http_chunked(struct plan *plan)
+{
+    balancer(plan, true);
+    plan->net.cut_max = 1000;
+    client(plan, CLIENT_STEADY, 100, 4, 0, 20000);
+    client(plan, CLIENT_PIPELINING, 100, 8, 0, 3000);
+    client(plan, CLIENT_SLOW_READER, 200, 2, 100, 9000);
+}
+
+static void tcp(struct plan *plan)
+{
+    balancer(plan, false);
+    client(plan, CLIENT_STREAM, 100, 3, 50, 4000);
+    client(plan, CLIENT_STREAM, 100, 2, 0, 150000);
+}
+
+static void health_flapping(struct plan *plan)
+{
+    static const enum manner manners[] = { MANNER_DOWN, MANNER_WELL, MANNER_SICK, MANNER_WELL, MANNER_STOPPED, MANNER_WELL };
+
+    balancer(plan, true);
+    client(plan, CLIENT_STEADY, 100, 12, 900, 300);
+    for (unsigned i = 0; i < COUNT(manners); i++)
+        act(plan, 1000 + 2500 * i, ACT_MANNER, i / 2 % 2, manners[i], 0);
+    act(plan, 4000, ACT_CHECK, 0, MANNER_WELL, 5);
+    plan->duration_us = 17000 * MS_US;
+}
+
+static void drain(struct plan *plan)
+{
+    balancer(plan, true);
+    client(plan, CLIENT_STEADY, 100, 10, 300, 300);
+    client(plan, CLIENT_SLOW_READER, 900, 3, 200, 9000);
+    client(plan, CLIENT_SLOW_SENDER, 900, 3, 200, 500);
+    act(plan, 1000, ACT_DEREGISTER, 0, MANNER_WELL, 0);
+    act(plan, 1800, ACT_REGISTER, 0, MANNER_WELL, 0);
+    act(plan, 2000, ACT_ADMIN, 1, MANNER_WELL, ADMIN_DRAIN);
+    act(plan, 2500, ACT_RELOAD, 0, MANNER_WELL, 7);
+    act(plan, 3000, ACT_ADMIN, 1, MANNER_WELL, ADMIN_AUTO);
+}
+
+static const struct scenario {
+    const char *name;
+    void (*make)(struct plan *plan);
+} scenarios[] = {
+    { "http-keep-alive", http_keep_alive },
+    { "http-chunked", http_chunked },
+    { "tcp", tcp },
+    { "health-flapping", health_flapping },
+    { "drain", drain },
+};
+
+static void scenario_plan(const struct scenario *scenario, struct plan *plan)
+{
+    *plan = (struct plan){
+        .seed = 1, .workers = 1, .zones = 1, .max_connections = 1000, .duration_us = 4000 * MS_US,
+        .net = { .delay_min_us = 50, .delay_max_us = 500, .window_min = 16384, .window_max = 65536 },
+    };
+    scenario->make(plan);
+}
+
+/* ---- the kinds ---- */
+
+static const struct kind {
+    const char *name;
+    bool allocation;
+    enum kernel_nth what;       /* !allocation */
+} kinds[] = {
+    { "allocation", .allocation = true },
+    { "submission", .what = NTH_SUBMISSION },
+    { "completion", .what = NTH_COMPLETION },
+    { "descriptor", .what = NTH_DESCRIPTOR },
+};
+
+/* false: the run ended without reaching it. */
+static bool run_fault(const struct scenario *scenario, const struct kind *kind, uint64_t n, bool trace)
+{
+    struct plan plan;
+
+    scenario_plan(scenario, &plan);
+    plan.nth_what = kind->what;
+    plan.nth = kind->allocation ? 0 : n;
+    alloc_fail_nth(kind->allocation ? n : 0);
+    rig_run(&plan, trace);
+    return kind->allocation ? alloc_nth_reached() : kernel_nth_reached();
+}
+
+/* ---- the loops ---- */
+
+struct loops {
+    const struct scenario *scenarios;
+    uint64_t *gone_through;             /* shared with the children: by track */
+};
+
+static bool loop_run(void *arg, uint64_t track, uint64_t step)
+{
+    const struct loops *loops = arg;
+    bool reached = run_fault(&loops->scenarios[track / COUNT(kinds)], &kinds[track % COUNT(kinds)], step, false);
+
+    loops->gone_through[track] = reached ? step : step - 1;
+    return reached;
+}
+
+static void loop_died(void *arg, uint64_t track, uint64_t step, const struct job_death *death)
+{
+    const struct loops *loops = arg;
+    char line[1024];
+
+    job_death_line(death, line, sizeof(line));
+    job_death_print_end(death, END_LINES);
+    printf("halb_sim --faults %s --fault %s:%" PRIu64 ": %s: %s\n", loops->scenarios[track / COUNT(kinds)].name, kinds[track % COUNT(kinds)].name, step,
+           death->how, line);
+    fflush(stdout);
+}
+
+static void print_loops(const struct loops *loops, size_t scenario_count)
+{
+    for (size_t i = 0; i < scenario_count; i++) {
+        printf("%-16s", loops->scenarios[i].name);
+        for (size_t k = 0; k < COUNT(kinds); k++)
+            printf(" %s 1-%" PRIu64 "%s", kinds[k].name, loops->gone_through[i * COUNT(kinds) + k], k + 1 < COUNT(kinds) ? "," : "\n");
+    }
+}
+
+static const struct scenario *find_scenario(const char *name)
+{
+    for (size_t i = 0; i < COUNT(scenarios); i++)
+        if (strcmp(scenarios[i].name, name) == 0)
+            return &scenarios[i];
+    fprintf(stderr, "halb_sim: no scenario \"%s\"; there are:", name);
+    for (size_t i = 0; i < COUNT(scenarios); i++)
+        fprintf(stderr, " %s", scenarios[i].name);
+    fprintf(stderr, "\n");
+    return NULL;
+}
+
+int sim_faults(const char *scenario, unsigned jobs)
+{
+    struct loops loops = { .scenarios = scenario == NULL ? scenarios : find_scenario(scenario) };
+    size_t count = scenario == NULL ? COUNT(scenarios) : 1;
+    struct jobs conf = { .processes = jobs, .tracks = count * COUNT(kinds), .track_failures_most = TRACK_FAILURES_MOST, .run = loop_run, .died = loop_died, .arg = &loops };
+    struct jobs_result result;
+
+    if (loops.scenarios == NULL)
+        return 2;
+    loops.gone_through = mmap(NULL, conf.tracks * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert(loops.gone_through != MAP_FAILED);
+    jobs_run(&conf, &result);
+    print_loops(&loops, count);
+    jobs_result_print("fault loops", &result);
+    munmap(loops.gone_through, conf.tracks * sizeof(uint64_t));
+    return result.failures > 0;
+}
+
+int sim_fault(const char *scenario, const char *kind, uint64_t n, bool trace)
+{
+    const struct scenario *found = find_scenario(scenario);
+
+    for (size_t k = 0; found != NULL && k < COUNT(kinds); k++)
+        if (strcmp(kinds[k].name, kind) == 0) {
+            printf("%s\n", run_fault(found, &kinds[k], n, trace) ? "held" : "held; it was not reached");
+            return 0;
+        }
+    if (found != NULL)
+        fprintf(stderr, "halb_sim: no kind \"%s\"; there are: allocation submission completion descriptor\n", kind);
+    return 2;
+}

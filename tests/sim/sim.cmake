@@ -1,0 +1,31 @@
+# The simulation: halb's own libraries on the simulated world, which is linked before them and takes the place of sockets, threads, clock
+# and io_uring. What halb allocates goes to alloc.c; what the simulation allocates for itself goes past it (own.h).
+set(sim_wraps malloc calloc realloc reallocarray aligned_alloc strdup strndup free)
+list(TRANSFORM sim_wraps PREPEND "-Wl,--wrap=")
+add_library(sim_alloc OBJECT alloc.c)
+target_link_options(sim_alloc INTERFACE ${sim_wraps})
+
+add_library(sim_checks OBJECT ${CMAKE_SOURCE_DIR}/lb/halb_checks.c)
+file(GLOB sim_actors CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/client*.c ${CMAKE_CURRENT_SOURCE_DIR}/instance*.c)
+add_executable(halb_sim sim_main.c batch.c shrink.c faults.c jobs.c plan.c rig.c oracle.c watch.c body.c message.c outbox.c ${sim_actors})
+target_link_libraries(halb_sim PRIVATE sim_world sim_alloc sim_checks fuzz_support balancer health common PkgConfig::JANSSON)
+foreach(target halb_sim sim_world)
+    target_compile_options(${target} PRIVATE -include ${CMAKE_CURRENT_SOURCE_DIR}/own.h)
+endforeach()
+target_link_libraries(test_kernel PRIVATE sim_alloc)
+
+add_executable(test_plan test_plan.c plan.c)
+target_link_libraries(test_plan PRIVATE sim_world sim_alloc common PkgConfig::CMOCKA)
+add_executable(test_jobs test_jobs.c jobs.c)
+target_link_libraries(test_jobs PRIVATE PkgConfig::CMOCKA)
+add_executable(test_alloc test_alloc.c)
+target_link_libraries(test_alloc PRIVATE sim_alloc PkgConfig::CMOCKA)
+foreach(test test_plan test_jobs test_alloc)
+    add_test(NAME sim.${test} COMMAND ${test})
+    set_tests_properties(sim.${test} PROPERTIES TIMEOUT 120)
+endforeach()
+
+add_test(NAME sim.seeds COMMAND halb_sim --seeds 1-3000 --jobs 2)
+add_test(NAME sim.kept COMMAND halb_sim --kept ${CMAKE_CURRENT_SOURCE_DIR}/seeds.txt --jobs 2)
+add_test(NAME sim.faults COMMAND halb_sim --faults http-keep-alive --jobs 2)
+set_tests_properties(sim.seeds sim.kept sim.faults PROPERTIES TIMEOUT 300 PROCESSORS 2)
