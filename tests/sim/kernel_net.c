@@ -3,6 +3,8 @@
 #include "common/net.h"
 #include <errno.h>
 
+#define SEND_BUFFER_BYTES ((size_t)512 * 1024)
+
 int net_connector(const struct addr *to, const struct addr *source)
 {
     struct file *file;
@@ -61,7 +63,18 @@ bool net_bytes_waiting(int fd)
     return socket->link != NULL && link_recv(socket->link, socket->side, &byte, 1, true) > 0;
 }
 
-/* shutdown(2): who waits to receive or to send on it goes on. */
+/* A buffer of a usual size, as full as the window is: who asks compares with sizes of buffers. */
+size_t net_send_room(int fd)
+{
+    const struct socket *socket = &file_socket(fd, "getsockopt")->socket;
+    const struct link *link = socket->link;
+
+    if (link == NULL)
+        return SEND_BUFFER_BYTES;
+    return (size_t)(SEND_BUFFER_BYTES * link_room(link, socket->side) / link->flows[socket->side].window);
+}
+
+/* shutdown(2): who waits on it goes on. */
 void net_shut(int fd)
 {
     struct file *file = file_socket(fd, "shutdown");

@@ -1122,14 +1122,14 @@ static void test_threads(void **state)
 /* How fast the world turns: not a test, but printed where somebody asks. */
 static void measure(void)
 {
-    const struct party_row row = { .clients = 24, .bytes = SIDE_BYTES_MAX, .server = { .bulk = true, .conf = { .bulk_count = 16, .bulk_bytes = 16384 } },
-                                   .kernel.net = { 10, 3000, 1400, 4000, 60000, 0 } };
+    const struct party_row row = { .clients = 24, .bytes = 2000, .server = { .multishot = true, .conf = { .small_count = 64, .small_bytes = 2048 } },
+                                   .kernel.net = { 10, 3000, 100, 400, 6000, 0 } };
     struct timespec before, after;
     uint64_t steps = 0;
     double seconds;
 
     clock_gettime(CLOCK_MONOTONIC, &before);
-    for (uint64_t seed = 1; seed <= 50; seed++) {
+    for (uint64_t seed = 1; seed <= 1000; seed++) {
         party_run(&row, seed);
         steps += run.steps;
     }
