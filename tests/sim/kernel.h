@@ -17,7 +17,7 @@ struct kernel_faults {
     unsigned multishot_ends;    /* multishots that end after a completion that was none of their fault */
     unsigned short_moves;       /* receives, sends and splices that move less than they could */
     unsigned cq_entries;        /* 0: as asked for; else at most so many, so that it overflows */
-    unsigned buffers;           /* 0: all; else only so many receive buffers of each size are ever given, so that ENOBUFS comes */
+    unsigned buffers;           /* 0: all; else while so many receive buffers of a size are out, most receives get ENOBUFS */
     unsigned early_wakes;       /* waits that return without a reason */
 };
 struct net_profile {            /* of each connection, by dice */

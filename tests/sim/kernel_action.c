@@ -85,20 +85,24 @@ static struct group *group_of(const struct request *r)
     return &r->uring->groups[r->group];
 }
 
-static bool recv_ready(struct request *r)
+/* Mostly none of the scarce ones: halb, which knows of more, must still come to an end with its waiting. */
+static bool withheld(struct request *r)
 {
-    return group_empty(group_of(r)) || link_recv_ready(link_of(r), side_of(r));
+    if (!r->asked)
+        r->withheld = group_scarce(group_of(r)) && choice(700);
+    r->asked = true;
+    return r->withheld;
 }
 
-static struct outcome no_buffers(const struct group *group)
+static bool recv_ready(struct request *r)
 {
-    struct outcome outcome = result(-ENOBUFS);
+    return group_empty(group_of(r)) || withheld(r) || link_recv_ready(link_of(r), side_of(r));
+}
 
-    if (group_withheld(group)) {
-        kernel.totals.faults++;
-        outcome.hold_us = WITHHELD_US;
-    }
-    return outcome;
+static struct outcome no_buffers(bool by_fault)
+{
+    kernel.totals.faults += by_fault;
+    return (struct outcome){ .res = -ENOBUFS, .hold_us = by_fault ? WITHHELD_US : 0 };
 }
 
 static struct outcome recv_take(struct request *r)
@@ -109,8 +113,9 @@ static struct outcome recv_take(struct request *r)
     struct outcome outcome;
     size_t len;
 
-    if (group_empty(group))
-        return no_buffers(group);
+    r->asked = false;
+    if (group_empty(group) || r->withheld)
+        return no_buffers(!group_empty(group));
     buf = group_first(group);
     len = r->len > 0 && r->len < buf.len ? r->len : buf.len;
     if (link_readable(link, side_of(r)) > 0)

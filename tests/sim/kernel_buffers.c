@@ -74,17 +74,17 @@ static unsigned there(const struct group *group)
     return (uint16_t)(group->seen - group->head);
 }
 
-bool group_withheld(const struct group *group)
-{
-    unsigned max = kernel.conf.faults.buffers;
-
-    return !kernel.calm && max > 0 && there(group) > 0 && group->count - there(group) >= max;
-}
-
 bool group_empty(struct group *group)
 {
     group_look(group);
-    return there(group) == 0 || group_withheld(group);
+    return there(group) == 0;
+}
+
+bool group_scarce(const struct group *group)
+{
+    unsigned max = kernel.conf.faults.buffers;
+
+    return !kernel.calm && max > 0 && group->count - there(group) >= max;
 }
 
 struct io_uring_buf group_first(struct group *group)

@@ -20,7 +20,7 @@ void group_open(struct group *group, const struct io_uring_buf_reg *reg);
 void group_close(struct group *group);
 void group_look(struct group *group);           /* at what has been returned */
 bool group_empty(struct group *group);
-bool group_withheld(const struct group *group); /* the kernel would have some, but for the fault */
+bool group_scarce(const struct group *group);   /* so many are out that the fault makes it unwilling */
 struct io_uring_buf group_first(struct group *group);
 void group_take(struct group *group);
 
@@ -55,6 +55,7 @@ struct request {
     bool multishot, select, more;
     bool impatient;             /* -EAGAIN instead of waiting */
     bool started;               /* connect */
+    bool asked, withheld;       /* recv: the kernel was asked for a scarce buffer, and gave none */
     bool held, was_held;        /* goes on late */
     bool cancelled, dropped;    /* ends at its next turn; dropped: whatever it could have got */
     bool ended;                 /* its last completion is made */
