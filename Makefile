@@ -66,7 +66,12 @@ format:
 install: build
 	@cmake --install build --prefix $(PREFIX)
 
-check-long sim:
+# Runs of the simulated world by their seeds, and what they cost. All that fail are shown.
+SEEDS ?= 1-2000
+sim: build
+	@build/tests/sim/halb_sim --seeds $(SEEDS) --jobs $$(nproc) --keep-going
+
+check-long:
 	@echo "make $@: not supported by this version" >&2; exit 2
 
 clean:

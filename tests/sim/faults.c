@@ -119,7 +119,7 @@ static const struct scenario {
 static void scenario_plan(const struct scenario *scenario, struct plan *plan)
 {
     *plan = (struct plan){
-        .seed = 1, .workers = 1, .zones = 1, .max_connections = 1000, .duration_us = 4000 * MS_US,
+        .seed = 1, .mood = MOOD_EVERYTHING, .workers = 1, .zones = 1, .max_connections = 1000, .duration_us = 4000 * MS_US,
         .net = { .delay_min_us = 50, .delay_max_us = 500, .window_min = 16384, .window_max = 65536 },
     };
     scenario->make(plan);

@@ -27,5 +27,5 @@ endforeach()
 
 add_test(NAME sim.seeds COMMAND halb_sim --seeds 1-3000 --jobs 2)
 add_test(NAME sim.kept COMMAND halb_sim --kept ${CMAKE_CURRENT_SOURCE_DIR}/seeds.txt --jobs 2)
-add_test(NAME sim.faults COMMAND halb_sim --faults http-keep-alive --jobs 2)
+add_test(NAME sim.faults COMMAND halb_sim --faults --jobs 2)
 set_tests_properties(sim.seeds sim.kept sim.faults PROPERTIES TIMEOUT 300 PROCESSORS 2)
