@@ -95,7 +95,7 @@ struct conn {
     bool websocket;                     /* this request wishes to become one */
     bool tunnel;                        /* it has: from here on a stream, with the tunnel's timeout */
     bool copies;                        /* TCP: splicing was tried, or can not be had */
-    bool request_whole;                 /* DELIVER: the request was read and sent to its end */
+    bool request_whole;                 /* DELIVER: the request was read to its end, all of it given to the back */
     bool close_both;                    /* the request is ambiguous: both sides end with its answer */
     bool back_keep;                     /* the instance is willing to go on */
 

@@ -145,7 +145,7 @@ void conn_deliver(struct conn *c)
 {
     const struct config_attributes *attributes = conn_attributes(c);
 
-    c->request_whole = c->request.ended && !side_sending(&c->back->side) && c->request.body.done;
+    c->request_whole = c->request.ended && c->request.body.done;
     c->bytes_in += c->request.bytes;
     c->bytes_out += c->response.bytes;
     if (c->request_whole && c->back_keep)
