@@ -319,6 +319,8 @@ int daemon_begin(struct daemon *daemon, const struct config *config)
         return ring_failed(r);
     }
     daemon->shared.board = daemon->board;
+    daemon->shared.small_buffers = WORKER_SMALL_BUFFERS;
+    daemon->shared.bulk_buffers = WORKER_BULK_BUFFERS;
     if (control_begin(daemon, copy) < 0 || access_begin(daemon, workers) < 0 || daemon_sticky_begin(daemon, config) < 0 ||
         workers_begin(daemon, workers) < 0 || admin_begin(daemon) < 0)
         return -1;

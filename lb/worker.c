@@ -15,9 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL_COUNT 1024            /* receive buffers for heads and small bodies */
 #define SMALL_BYTES (16 * 1024)
-#define BULK_COUNT 8                /* few, so that they stay in the cache */
 #define BULK_BYTES (256 * 1024)
 #define CONDITION_QUIET_MS 10000    /* a condition that was not met for so long is over */
 #define OPS_PER_CONNECTION 4        /* receive and send, on both sides */
@@ -209,7 +207,7 @@ static bool worker_done(const struct worker *worker)
 
 static uint32_t ops_max(const struct worker *worker)
 {
-    uint64_t ops = (uint64_t)worker->shared->connections_max * OPS_PER_CONNECTION + SMALL_COUNT + BULK_COUNT;
+    uint64_t ops = (uint64_t)worker->shared->connections_max * OPS_PER_CONNECTION + worker->shared->small_buffers + worker->shared->bulk_buffers;
 
     return ops > UINT32_MAX ? UINT32_MAX : (uint32_t)ops;
 }
@@ -218,9 +216,9 @@ static int begin(struct worker *worker, const struct worker_conf *conf)
 {
     struct ring_conf ring_conf = {
         .ops_max = ops_max(worker),
-        .small_count = SMALL_COUNT,
+        .small_count = worker->shared->small_buffers,
         .small_bytes = SMALL_BYTES,
-        .bulk_count = BULK_COUNT,
+        .bulk_count = worker->shared->bulk_buffers,
         .bulk_bytes = BULK_BYTES,
         .woken = woken,
         .arg = worker,

@@ -60,7 +60,10 @@ struct worker_shared {
     const struct sticky_keys *sticky_keys;      /* NULL: no listener is sticky */
     atomic_uint connections;            /* fronts open, over all workers */
     unsigned connections_max;
+    unsigned small_buffers, bulk_buffers;       /* that each worker receives into; powers of two */
 };
+#define WORKER_SMALL_BUFFERS 1024       /* for heads and small bodies */
+#define WORKER_BULK_BUFFERS 8           /* few, so that they stay in the cache */
 
 enum worker_state { WORKER_RUNS, WORKER_DRAINS, WORKER_STOPS };
 
