@@ -3,7 +3,7 @@
 #include "common/addr.h"
 #include "world.h"
 /*
- * The simulated kernel: io_uring as liburing shows it (the twelve functions that common/ring.c calls and the memory that its
+ * The simulated kernel: io_uring as liburing shows it (the functions that common/ring.c calls and the memory that its
  * inline ones touch), and what common/net.h, thread.h and clock.h ask for. Everything is linked in their place.
  * Linux's rules are kept where halb could notice: docs/TESTING.md lists them.
  */
@@ -37,7 +37,7 @@ void kernel_end(void);          /* halb has ended: whatever it has left open or 
 /* From now on no fault, delay or late task: so that the end can be judged. */
 void kernel_calm(void);
 
-/* The n-th (from 1) submission gets -ENOMEM (an accept: -EMFILE), or the n-th completion is turned into an error. false: off. */
+/* The n-th (from 1) submission gets -ENOMEM (an accept: -EMFILE), or the n-th completion is turned into an error. 0: none; none after kernel_calm(), either. */
 enum kernel_nth { NTH_SUBMISSION, NTH_COMPLETION, NTH_DESCRIPTOR };
 void kernel_fail_nth(enum kernel_nth what, uint64_t n);
 bool kernel_nth_reached(void);

@@ -69,6 +69,7 @@ struct heap_slot {
 static struct world {
     struct world_conf conf;
     uint64_t now_us, order, steps, still;
+    void (*look)(void);         /* after each step; NULL: nobody looks */
     bool calm;
     struct dice schedule, stalls;
     struct heap_slot *heap;     /* from 1 */
@@ -625,6 +626,7 @@ void world_begin(const struct world_conf *conf)
     world.now_us = WORLD_START_US;
     world.order = world.steps = world.still = 0;
     world.calm = false;
+    world.look = NULL;
     world.line_count = 0;
     world.hash = conf->seed;
     dice_init(&world.schedule, conf->seed, TRACE_STREAM);
@@ -664,6 +666,11 @@ static bool event_goes_first(void)
     return world.heap_count > 0 && world.heap[1].at_us <= world.now_us && dice_permille(&world.schedule, 500);
 }
 
+void world_each_step(void (*look)(void))
+{
+    world.look = look;
+}
+
 void world_run(struct task *until)
 {
     while (!task_ended(until)) {
@@ -676,6 +683,8 @@ void world_run(struct task *until)
             event_fire_next();
         else
             world_fail("nothing can happen any more, and task %s waits", until->name);
+        if (world.look != NULL)
+            world.look();
     }
 }
 

@@ -1,0 +1,303 @@
+#include "watch.h"
+#include "common/board.h"
+#include "common/clock.h"
+#include "lb/generation.h"
+#include "lb/instance.h"
+#include "lb/worker.h"
+#include "rig.h"
+#include <string.h>
+
+#define SPANS 512                   /* changes of one instance that are remembered */
+#define SLACK_US 500000             /* network and turns, beside what the plan's stalls add */
+#define HISTORY_FEW 2
+
+struct spans {                      /* what it was from `at` on; the oldest are forgotten */
+    struct { uint64_t at_us; unsigned what; } list[SPANS];
+    size_t count;
+};
+
+static struct watch {
+    const struct plan *plan;
+    unsigned changes;               /* rig's, when places were looked up */
+    struct place {
+        const struct instance *instance;
+        const struct balancer *balancer;
+        struct spans manner, eligible;
+        /* the verdict as it must be */
+        const struct slot *slot;
+        uint64_t checked_us;
+        enum slot_state state;
+        unsigned passes, failures;
+        uint64_t last_check_ms, streak;     /* the last result's start; results so far */
+        uint64_t last_opened_us;
+        bool last_passes;
+    } places[PLAN_INSTANCES];
+} watch;
+
+static void spans_add(struct spans *spans, unsigned what)
+{
+    if (spans->count > 0 && spans->list[spans->count - 1].what == what)
+        return;
+    if (spans->count == SPANS) {
+        memmove(&spans->list[0], &spans->list[SPANS / 2], SPANS / 2 * sizeof(spans->list[0]));
+        spans->count = SPANS / 2;
+    }
+    spans->list[spans->count].at_us = world_now_us();
+    spans->list[spans->count++].what = what;
+}
+
+/* The bits of what it was at any time in [from, to]. */
+static unsigned spans_within(const struct spans *spans, uint64_t from, uint64_t to)
+{
+    unsigned seen = 0;
+
+    for (size_t i = spans->count; i-- > 0;) {
+        if (spans->list[i].at_us <= to)
+            seen |= 1u << spans->list[i].what;
+        if (spans->list[i].at_us <= from)
+            return seen;
+    }
+    return seen;
+}
+
+void watch_begin(const struct plan *plan)
+{
+    memset(&watch, 0, sizeof(watch));
+    watch.plan = plan;
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
+        spans_add(&watch.places[i].manner, MANNER_WELL);
+        spans_add(&watch.places[i].eligible, false);
+    }
+}
+
+void watch_end(void)
+{
+    watch.plan = NULL;
+}
+
+/* ---- where it is in the newest generation ---- */
+
+static void place_find(struct place *place, unsigned index)
+{
+    const struct generation *generation = rig_generation();
+    struct addr address = plan_instance_address(index);
+
+    place->instance = NULL;
+    for (size_t b = 0; generation != NULL && b < generation->balancer_count; b++)
+        for (size_t i = 0; i < generation->balancers[b].registered_count; i++) {
+            const struct instance *instance = generation->balancers[b].instances[i];
+            if (!addr_equal_host(&instance->address, &address))
+                continue;
+            place->instance = instance;
+            place->balancer = &generation->balancers[b];
+        }
+}
+
+static void places_find(void)
+{
+    if (watch.changes == rig_changes())
+        return;
+    watch.changes = rig_changes();
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
+        place_find(&watch.places[i], i);
+}
+
+/* ---- verdicts ---- */
+
+static const struct config_health_check *check_of(const struct place *place)
+{
+    return &place->balancer->conf->health_check;
+}
+
+/* docs/HEALTH.md, "States", told a second time. */
+static void fold(struct place *place, enum check_reason reason)
+{
+    const struct config_health_check *check = check_of(place);
+    bool passed = reason == CHECK_OK;
+
+    if (reason == CHECK_LOCAL)
+        return;
+    place->passes = passed ? place->passes + 1 : 0;
+    place->failures = passed ? 0 : place->failures + 1;
+    if (passed && (place->state == SLOT_NEW || place->passes >= check->healthy_threshold))
+        place->state = SLOT_IN_SERVICE;
+    else if (!passed && place->failures >= check->unhealthy_threshold)
+        place->state = SLOT_OUT_OF_SERVICE;
+}
+
+static bool quiet_plan(void)
+{
+    const struct kernel_faults *f = &watch.plan->faults;
+
+    if (f->late + f->emfile + f->enomem + f->short_moves + f->buffers + f->cq_entries + f->early_wakes + f->multishot_ends > 0)
+        return false;
+    return watch.plan->stall_permille == 0 && watch.plan->net.syn_lost == 0;
+}
+
+static bool any_acts(void)
+{
+    for (size_t i = 0; i < PLAN_ACTS; i++)
+        if (watch.plan->acts[i].present)
+            return true;
+    return false;
+}
+
+/* Points are phase + k * interval: with nobody to disturb them, results are an interval apart, from the second on. */
+static void spacing_check(const struct place *place, unsigned index, uint64_t at_ms)
+{
+    uint64_t gap = at_ms - place->last_check_ms, interval = check_of(place)->interval_ms;
+
+    if (place->streak < 2 || any_acts() || !quiet_plan() || rig_counted(COUNT_BACK_ERRORS) > 0)
+        return;                         /* traffic that failed has extra checks made */
+    if (gap + 2 < interval || gap > interval + 2)
+        world_fail("watch: instance %u: checks %llu ms apart, the interval is %llu ms", index, (unsigned long long)gap, (unsigned long long)interval);
+}
+
+static void result_look(struct place *place, unsigned index)
+{
+    struct check_record records[HISTORY_FEW];
+    enum slot_state now = slot_status(place->slot).state;
+
+    if (slot_history(place->slot, records, HISTORY_FEW) == 0)
+        world_fail("watch: instance %u: a result, and no record of it", index);
+    spacing_check(place, index, records[0].at_ms);
+    place->last_check_ms = records[0].at_ms;
+    place->streak++;
+    fold(place, records[0].reason);
+    if (rig_changing())
+        place->state = now;             /* thresholds may be the ones before or the ones after */
+    if (place->state != now)
+        world_fail("watch: instance %u is in state %d after %u passes, %u failures in a row; it should be in %d (thresholds %u, %u)", index, now,
+                   place->passes, place->failures, place->state, check_of(place)->unhealthy_threshold, check_of(place)->healthy_threshold);
+    if (records[0].reason == CHECK_OK && quiet_plan() && place->last_opened_us != 0 && !place->last_passes &&
+        world_now_us() - place->last_opened_us < check_of(place)->timeout_ms * 1000 &&
+        !(spans_within(&place->manner, place->last_opened_us, world_now_us()) & 1u << MANNER_WELL))
+        world_fail("watch: instance %u: a check passed that the instance had failed", index);
+}
+
+/* May it have new work? Not asked of halb, which is on trial. */
+static bool eligible(const struct instance *instance)
+{
+    enum slot_admin admin = slot_admin(instance->slot);
+
+    if (atomic_load(&instance->phase) != INSTANCE_REGISTERED || admin == ADMIN_OUT || admin == ADMIN_DRAIN)
+        return false;
+    return admin == ADMIN_IN || slot_status(instance->slot).state == SLOT_IN_SERVICE;
+}
+
+static void slot_look(struct place *place, unsigned index)
+{
+    const struct slot *slot = place->instance->slot;
+    uint64_t checked = slot_checked_at_us(slot);
+
+    if (slot != place->slot) {
+        place->slot = slot;
+        place->checked_us = 0;
+        place->state = slot_status(slot).state;
+        place->passes = place->failures = 0;
+        place->streak = 0;
+    }
+    if (checked == place->checked_us) {
+        if (slot_status(slot).state != place->state && !rig_changing())
+            world_fail("watch: instance %u: its state went from %d to %d without a result", index, place->state, slot_status(slot).state);
+        return;
+    }
+    result_look(place, index);
+    place->checked_us = checked;
+}
+
+/* ---- bounds ---- */
+
+/* A TCP check asks no more than a connection, which a kernel gives by itself. */
+static bool fails_checks(enum manner manner, enum protocol protocol)
+{
+    return manner == MANNER_DOWN || manner == MANNER_DARK || (protocol == PROTOCOL_HTTP && (manner == MANNER_SICK || manner == MANNER_STOPPED));
+}
+
+/* Since when has its manner failed checks? 0: it does not. */
+static uint64_t failing_since(const struct spans *manner, enum protocol protocol)
+{
+    uint64_t since = 0;
+
+    for (size_t i = manner->count; i-- > 0 && fails_checks((enum manner)manner->list[i].what, protocol);)
+        since = manner->list[i].at_us;
+    return since;
+}
+
+/* docs/HEALTH.md, "Detection". A check under way when it began to fail may still pass. */
+static void detection_look(const struct place *place, unsigned index)
+{
+    const struct config_health_check *check = check_of(place);
+    uint64_t since = failing_since(&place->manner, check->target.protocol), most_us = (check->unhealthy_threshold * check->interval_ms + check->timeout_ms) * 1000;
+
+    if (since == 0 || place->state != SLOT_IN_SERVICE || !quiet_plan() || rig_stopping())
+        return;
+    for (size_t i = 0; i < PLAN_ACTS; i++)
+        if (watch.plan->acts[i].present && watch.plan->acts[i].kind != ACT_MANNER && watch.plan->acts[i].kind != ACT_ADMIN)
+            return;                     /* a new grid, or a new registration */
+    if (world_now_us() > since + most_us + SLACK_US + watch.plan->net.delay_max_us * 6)
+        world_fail("watch: instance %u has failed its checks for %llu ms and is in service still", index, (unsigned long long)(world_now_us() - since) / 1000);
+}
+
+void watch_look(void)
+{
+    places_find();
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
+        struct place *place = &watch.places[i];
+        if (place->instance == NULL) {
+            place->slot = NULL;
+            spans_add(&place->eligible, false);
+            continue;
+        }
+        slot_look(place, i);
+        detection_look(place, i);
+        spans_add(&place->eligible, eligible(place->instance));
+    }
+}
+
+/* ---- told and asked ---- */
+
+void watch_manner(unsigned instance, enum manner manner)
+{
+    spans_add(&watch.places[instance].manner, manner);
+}
+
+enum manner watch_manner_of(unsigned instance)
+{
+    const struct spans *manner = &watch.places[instance].manner;
+
+    return (enum manner)manner->list[manner->count - 1].what;
+}
+
+void watch_check(unsigned instance, uint64_t opened_us, bool passes)
+{
+    watch.places[instance].last_opened_us = opened_us;
+    watch.places[instance].last_passes = passes;
+}
+
+bool watch_bad_within(unsigned instance, uint64_t from, uint64_t to)
+{
+    unsigned good = 1u << MANNER_WELL | 1u << MANNER_SLOW | 1u << MANNER_SICK;
+
+    return (spans_within(&watch.places[instance].manner, from, to) & ~good) != 0;
+}
+
+bool watch_eligible_within(unsigned instance, uint64_t from, uint64_t to)
+{
+    return (spans_within(&watch.places[instance].eligible, from, to) & 2u) != 0;
+}
+
+bool watch_eligible_throughout(unsigned instance, uint64_t from, uint64_t to)
+{
+    return spans_within(&watch.places[instance].eligible, from, to) == 2u;
+}
+
+bool watch_registered(unsigned instance)
+{
+    return watch.places[instance].instance != NULL;
+}
+
+const struct instance *watch_instance(unsigned instance)
+{
+    return watch.places[instance].instance;
+}
