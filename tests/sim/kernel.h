@@ -37,7 +37,8 @@ void kernel_end(void);          /* halb has ended: whatever it has left open or 
 /* From now on no fault, delay or late task: so that the end can be judged. */
 void kernel_calm(void);
 
-/* The n-th (from 1) submission gets -ENOMEM (an accept: -EMFILE), or the n-th completion is turned into an error. 0: none; none after kernel_calm(), either. */
+/* The n-th (from 1) submission gets -ENOMEM (an accept: -EMFILE), the n-th completion is turned into an error, or the n-th new
+ * descriptor is refused. 0: none. None after kernel_calm(), either; cancelling and reading an event are not counted and never fail. */
 enum kernel_nth { NTH_SUBMISSION, NTH_COMPLETION, NTH_DESCRIPTOR };
 void kernel_fail_nth(enum kernel_nth what, uint64_t n);
 bool kernel_nth_reached(void);

@@ -129,7 +129,8 @@ static void segment_add(struct link *link, unsigned side, enum segment_flag flag
     if (flow->last - flow->first == flow->room)
         segments_grow(flow);
     at_us = not_before_last(flow, flow->last, at_us);
-    *segment_at(flow, flow->last) = (struct segment){ .end = end, .sent_us = world_now_us(), .arrive_us = at_us, .flag = flag, .corked = corked };
+    *segment_at(flow, flow->last) =
+        (struct segment){ .end = end, .sent_us = world_now_us(), .arrive_us = at_us, .flag = flag, .corked = corked };
     if (flow->last++ == flow->next)
         flow_schedule(link, side);
 }
@@ -346,7 +347,9 @@ static bool segment_due(const struct link *link, unsigned from)
 {
     const struct flow *flow = &link->flows[from];
 
-    return link->ends[1 - from].state != END_VANISHED && flow->next != flow->last && segment_at(flow, flow->next)->arrive_us <= world_now_us();
+    if (link->ends[1 - from].state == END_VANISHED || flow->next == flow->last)
+        return false;
+    return segment_at(flow, flow->next)->arrive_us <= world_now_us();
 }
 
 /* All data before the next flag, announced at once. */

@@ -295,7 +295,8 @@ void request_submit(struct uring *uring, const struct io_uring_sqe *sqe)
     }
     r = request_find(uring, sqe->user_data);
     if (r != NULL)
-        world_fail("%s on descriptor %d is submitted with the op that is in flight: %s", action_name(sqe->opcode), sqe->fd, request_text(r));
+        world_fail("%s on descriptor %d is submitted with the op that is in flight: %s", action_name(sqe->opcode), sqe->fd,
+                   request_text(r));
     r = request_new(uring, sqe);
     request_enlist(r);
     if (out_of_memory(r))

@@ -189,7 +189,8 @@ void io_uring_queue_exit(struct io_uring *ring)
     struct uring *uring = uring_of(ring);
 
     if (!list_empty(&uring->requests))
-        world_fail("a ring ends with operations in flight, first: %s", request_text(list_entry(uring->requests.next, struct request, place)));
+        world_fail("a ring ends with operations in flight, first: %s",
+                   request_text(list_entry(uring->requests.next, struct request, place)));
     for (unsigned i = 0; i < GROUPS; i++)
         group_close(&uring->groups[i]);
     while (!list_empty(&uring->backlog)) {

@@ -88,5 +88,5 @@ bool action_ready(struct request *request);     /* it would not have to wait */
 struct outcome action_take(struct request *request);
 struct outcome action_spoiled(struct request *request);  /* an error instead, such as can happen there */
 int action_refused(const struct request *request);      /* the error of a submission that finds no memory */
-bool action_counts(uint8_t op);                 /* among what may fail: cancelling never does, nor reading an event, which Linux can always do */
+bool action_counts(uint8_t op);                 /* among what may fail: not cancelling, nor reading an event */
 #endif

@@ -36,7 +36,7 @@
 #define LINES_KEPT 256          /* a power of two */
 #define LINE_ARGS 192
 #define LINE_TEXT 512
-#define TRACE_STREAM UINT64_C(0x7261636b)
+#define SCHEDULE_STREAM UINT64_C(0x7261636b)
 
 enum task_state { TASK_RUNS, TASK_WAITS, TASK_LATE, TASK_READY, TASK_ENDED };
 
@@ -629,8 +629,8 @@ void world_begin(const struct world_conf *conf)
     world.look = NULL;
     world.line_count = 0;
     world.hash = conf->seed;
-    dice_init(&world.schedule, conf->seed, TRACE_STREAM);
-    dice_init(&world.stalls, conf->seed, TRACE_STREAM + 1);
+    dice_init(&world.schedule, conf->seed, SCHEDULE_STREAM);
+    dice_init(&world.stalls, conf->seed, SCHEDULE_STREAM + 1);
     watch_for_crashes();
 }
 
