@@ -81,10 +81,19 @@ void conn_deadline(struct conn *c, uint64_t in_ms)
         ring_timer_set(conn_ring(c), &c->timer, c->deadline_ms);
 }
 
+/* Would the client take our FIN for the end of an answer that is not whole? Then only a reset tells it. */
+static bool ends_like_answer(const struct conn *c, enum close_why why)
+{
+    enum http1_framing framing = c->response.body.framing;
+
+    return c->http && c->response_begun && c->state != CONN_LINGER && why != CLOSE_DONE && c->minor == 0 && (framing == BODY_CHUNKED || framing == BODY_UNTIL_CLOSE);
+}
+
 void conn_close(struct conn *c, enum close_why why, bool reset)
 {
     if (c->state == CONN_CLOSING)
         return;
+    reset = reset || ends_like_answer(c, why);
     conn_queue_leave(c);
     conn_splicing_end(c);
     conn_back_drop(c, reset);
@@ -224,7 +233,7 @@ static void conn_timed_out(struct conn *c)
         if (!c->http) {
             conn_close(c, CLOSE_IDLE, false);
         } else if (c->response_begun) {
-            conn_cut(c, CLOSE_IDLE);
+            conn_close(c, CLOSE_IDLE, false);
         } else if (conn_awaits_client(c)) {
             conn_answer(c, 408);
         } else {
@@ -233,7 +242,7 @@ static void conn_timed_out(struct conn *c)
         }
         break;
     case CONN_DELIVER:
-        conn_cut(c, CLOSE_IDLE);
+        conn_close(c, CLOSE_IDLE, false);
         break;
     case CONN_CONNECT:
         conn_deadline(c, CONN_CONNECT_BOUND_MS);

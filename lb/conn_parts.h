@@ -60,7 +60,7 @@ static inline const struct config_attributes *conn_attributes(const struct conn 
 /* conn.c */
 void conn_enter(struct conn *c, enum conn_state next);
 void conn_deadline(struct conn *c, uint64_t in_ms);
-void conn_close(struct conn *c, enum close_why why, bool reset);
+void conn_close(struct conn *c, enum close_why why, bool reset);        /* also in the middle of an answer: the client sees that it broke off */
 void conn_settle(struct conn *c);
 void conn_linger(struct conn *c, enum close_why why);           /* FIN, then reads on for a while */
 
@@ -96,7 +96,6 @@ void conn_answer_send(struct conn *c);
 bool conn_read_answer(struct conn *c);      /* is the final head passed on? If not, more is needed or the exchange took another way */
 void conn_deliver(struct conn *c);          /* the answer has come whole and was given to the client's side */
 void conn_exchange_end(struct conn *c);     /* and the client has it */
-void conn_cut(struct conn *c, enum close_why why);              /* in the middle of an answer */
 
 /* pump.c */
 void conn_pump(struct conn *c);

@@ -131,14 +131,6 @@ void conn_answer(struct conn *c, int status)
     conn_answer_send(c);
 }
 
-/* The client must see that its answer broke off: where only the connection's end would tell, it ends with a reset. */
-void conn_cut(struct conn *c, enum close_why why)
-{
-    enum http1_framing framing = c->response.body.framing;
-
-    conn_close(c, why, c->minor == 0 && (framing == BODY_CHUNKED || framing == BODY_UNTIL_CLOSE));
-}
-
 /* The instance has done its work, whatever the client still has to take of it: its use ends before the last piece leaves, so that who has
  * read all of an answer finds the instance free. */
 void conn_deliver(struct conn *c)

@@ -61,7 +61,7 @@ static bool pump_request(struct conn *c)
     case FLOW_BAD:
         atomic_fetch_add_explicit(&c->worker->reasons[HTTP1_BAD_CHUNK], 1, memory_order_relaxed);
         if (c->response_begun)
-            conn_cut(c, CLOSE_REFUSED);
+            conn_close(c, CLOSE_REFUSED, false);
         else
             conn_answer(c, 400);
         return false;
@@ -91,7 +91,7 @@ static void stream_ended(struct conn *c)
 static void response_broken(struct conn *c)
 {
     if (c->http)
-        conn_cut(c, CLOSE_INSTANCE_ANSWER);
+        conn_close(c, CLOSE_INSTANCE_ANSWER, false);
     else
         conn_close(c, CLOSE_INSTANCE_FAILED, c->back->side.error == -ECONNRESET);
 }

@@ -77,7 +77,7 @@ void conn_fail(struct conn *c, enum failure failure)
     if (!c->http)
         conn_close(c, why, false);
     else if (c->response_begun)
-        conn_cut(c, why);
+        conn_close(c, why, false);
     else
         conn_answer(c, status);
 }
