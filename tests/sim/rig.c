@@ -110,19 +110,17 @@ static const char *balancer_name(unsigned balancer)
     return "";
 }
 
-static enum control_code change_check(const char *balancer, uint64_t value, struct control_error *error)
+static enum control_code change_check(unsigned index, const char *balancer, uint64_t value, struct control_error *error)
 {
-    struct dice dice;
+    struct plan_balancer varied = rig.plan->balancers[index];
     char interval[32], timeout[32], unhealthy[16], healthy[16];
     struct config_health_change change = { .interval = interval, .timeout = timeout, .unhealthy_threshold = unhealthy, .healthy_threshold = healthy };
-    uint64_t interval_ms;
 
-    dice_init(&dice, value, 77);
-    interval_ms = dice_between(&dice, 1000, 15000);
-    config_format_duration(interval_ms, interval);
-    config_format_duration(dice_between(&dice, interval_ms / 4, interval_ms - 1), timeout);
-    snprintf(unhealthy, sizeof(unhealthy), "%u", (unsigned)dice_between(&dice, 2, 5));
-    snprintf(healthy, sizeof(healthy), "%u", (unsigned)dice_between(&dice, 2, 5));
+    plan_check_vary(rig.plan, &varied, value);
+    config_format_duration(varied.interval_ms, interval);
+    config_format_duration(varied.timeout_ms, timeout);
+    snprintf(unhealthy, sizeof(unhealthy), "%u", varied.unhealthy);
+    snprintf(healthy, sizeof(healthy), "%u", varied.healthy);
     return control_health_check(rig.control, balancer, &change, error);
 }
 
@@ -169,7 +167,7 @@ static void act_now(const struct plan_act *act)
         code = control_set_admin(rig.control, balancer, conf->id, (enum slot_admin)act->value, &error);
         break;
     case ACT_CHECK:
-        code = change_check(balancer, act->value, &error);
+        code = change_check(act->target, balancer, act->value, &error);
         break;
     case ACT_RELOAD:
         code = reload(act->value, &error);
@@ -379,6 +377,10 @@ static void *halb_main(void *arg)
     if (r < 0 && rig.started)
         world_fail("rig: the main ring failed: %s", strerror(-r));
     finish();
+    while (!rig.started && !clients_done()) {       /* they find nobody */
+        clients_hurry();
+        clock_sleep_ms(1000);
+    }
     return NULL;
 }
 

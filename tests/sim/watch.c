@@ -1,4 +1,5 @@
 #include "watch.h"
+#include "alloc.h"
 #include "common/board.h"
 #include "common/clock.h"
 #include "lb/generation.h"
@@ -129,6 +130,8 @@ static bool quiet_plan(void)
 {
     const struct kernel_faults *f = &watch.plan->faults;
 
+    if (alloc_nth_reached() || kernel_nth_reached())
+        return false;
     if (f->late + f->emfile + f->enomem + f->short_moves + f->buffers + f->cq_entries + f->early_wakes + f->multishot_ends > 0)
         return false;
     return watch.plan->stall_permille == 0 && watch.plan->net.syn_lost == 0;
