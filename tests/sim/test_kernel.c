@@ -558,7 +558,7 @@ static void scripted_connect(struct scripted *s, const char *acts)
 }
 
 /* What halb does with the connection and what comes of it. */
-enum act { STOP, RECV, SEND, SHUT, PEER, WAITING, POLL, SLEEP_MS };
+enum act { STOP, RECV, SEND, SHUT, PEER, WAITING, POLL, SLEEP_MS, NONBLOCK };
 struct step {
     enum act act;
     int expected;
@@ -575,6 +575,7 @@ static int step_do(int fd, struct step step)
     case PEER: return net_peer(fd, &addr);
     case WAITING: return net_bytes_waiting(fd);
     case POLL: return do_poll(fd, POLLIN | POLLOUT | POLLRDHUP);
+    case NONBLOCK: return net_nonblock(fd);
     case SHUT: net_shut(fd); break;
     case SLEEP_MS: clock_sleep_ms((unsigned)step.expected); break;
     case STOP: break;
@@ -601,6 +602,7 @@ static const struct rule_row {
     { "a peer that closes with unread bytes resets", "...........................C", { { SEND, 3 }, { SLEEP_MS, 30 }, { RECV, -ECONNRESET } }, false, 0 },
     { "nobody acknowledges: given up after a quarter of an hour", "V", { { SEND, 3 }, { RECV, -ETIMEDOUT }, { RECV, 0 }, { SEND, -EPIPE } }, false, 0 },
     { "both ends over: no name any more", "F", { { SHUT, 0 }, { SLEEP_MS, 5 }, { PEER, -ENOTCONN }, { POLL, GONE } }, false, 0 },
+    { "what must not block answers at once", ".", { { NONBLOCK, 0 }, { RECV, -EAGAIN }, { SEND, 3 } }, false, 0 },
     { "open and idle: there is room, and nothing else", ".", { { POLL, POLLOUT }, { PEER, 0 } }, false, 0 },
 };
 
