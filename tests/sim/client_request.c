@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #define FILLERS_MAX 60
+#define LONG_FILLERS_MAX 2              /* a head stays below the least headers_max of a plan, 16K */
+#define LONG_FILLER_BYTES 7000
 
 static const struct method {
     const char *name;
@@ -61,8 +63,8 @@ static void make_fillers(struct client *client, struct request *request)
     request->fillers = (unsigned)dice_between(dice, 1, FILLERS_MAX);
     request->filler_max = 20;
     if (client->conf->body_max >= 4000 && dice_permille(dice, 300)) {
-        request->fillers = (unsigned)dice_between(dice, 1, 5);
-        request->filler_max = 9000;
+        request->fillers = (unsigned)dice_between(dice, 1, LONG_FILLERS_MAX);
+        request->filler_max = LONG_FILLER_BYTES;
     }
 }
 
