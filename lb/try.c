@@ -361,7 +361,7 @@ void conn_review(struct conn *c)
     if ((cut || instance_out(c->instance)) && !conn_move(c)) {
         cut = cut || (!conn_attributes(c)->draining && !conn_attributes(c)->fail_open);
         if (cut && c->http && !c->response_begun)
-            conn_fail(c, FAILED_CLOSED);
+            conn_fail(c, c->state == CONN_CONNECT ? FAILED_NO_INSTANCE : FAILED_CLOSED);
         else if (cut)
             conn_close(c, CLOSE_INSTANCE_LEFT, true);
     }
