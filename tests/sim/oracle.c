@@ -102,12 +102,12 @@ static bool of_balancer(const struct record *r, unsigned instance)
 
 /* ---- what is fair ---- */
 
-/* The kernel, or memory, has refused halb something in this run: it may have had to refuse somebody in turn. */
+/* The kernel, memory or max_connections has refused halb something in this run: it may have had to refuse somebody in turn. */
 static bool resources_failed(void)
 {
     const struct kernel_faults *f = &oracle.plan->faults;
 
-    return f->emfile + f->enomem > 0 || alloc_nth_reached() || kernel_nth_reached();
+    return f->emfile + f->enomem > 0 || alloc_nth_reached() || kernel_nth_reached() || rig_counted(COUNT_TOO_MANY) > 0;
 }
 
 static bool has_acts(void)
@@ -207,11 +207,37 @@ static bool slow_client(const struct record *r)
     return kind == CLIENT_SLOW_SENDER || kind == CLIENT_VANISHING || kind == CLIENT_SLOW_READER;
 }
 
-/* Stalls and slow links may let halb's own time limits pass. */
-static bool slow_world(void)
+static uint64_t shortest(uint64_t a, uint64_t b)
 {
-    return oracle.plan->stall_max_us > 1000000 || oracle.plan->faults.late_max_us > 1000000 || oracle.plan->net.delay_max_us > 500000 ||
-           oracle.plan->net.syn_lost > 0 || oracle.plan->net.cut_max == 1;
+    return a < b ? a : b;
+}
+
+/* Stalls and slow links may let halb's own time limits pass. */
+static bool slow_world(const struct record *r)
+{
+    const struct plan *plan = oracle.plan;
+    const struct config_attributes *a = attributes_of(r);
+    uint64_t lost = plan->stall_max_us * (plan->stall_permille > 0) + plan->faults.late_max_us * (plan->faults.late > 0);
+    uint64_t limit_ms;
+
+    if (a == NULL || plan->net.syn_lost > 0 || plan->net.cut_max == 1)
+        return true;
+    limit_ms = shortest(shortest(a->connect_timeout_ms, a->idle_timeout_ms), shortest(a->request_header_timeout_ms, a->request_body_timeout_ms));
+    return 2 * lost + 6 * plan->net.delay_max_us > limit_ms * 1000;
+}
+
+/* May it have been with an instance that has left since, and whose time to drain was over? ELB cuts then. */
+static bool cut_by_leaving(const struct record *r)
+{
+    const struct config_attributes *a = attributes_of(r);
+    uint64_t now = world_now_us();
+
+    if (a == NULL || (a->draining && now - r->asked_us < a->draining_timeout_ms * 1000))
+        return false;
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
+        if (of_balancer(r, i) && !watch_eligible_throughout(i, r->asked_us, now))
+            return true;
+    return false;
 }
 
 static void judge_own_answer(const struct record *r, unsigned status)
@@ -224,16 +250,16 @@ static void judge_own_answer(const struct record *r, unsigned status)
         fair = r->ask.illegal;
         break;
     case 408:
-        fair = slow_client(r) || slow_world();
+        fair = slow_client(r) || slow_world(r);
         break;
     case 502:
-        fair = may_fail(r);
+        fair = may_fail(r) || cut_by_leaving(r);
         break;
     case 503:
         fair = may_refuse(r);
         break;
-    case 504:
-        fair = may_fail(r) || any_slow() || slow_world();
+    case 504:                           /* silence is waited for, and not repeated elsewhere */
+        fair = may_fail(r) || any_bad(r) || any_slow() || slow_world(r);
         break;
     }
     if (!fair)
@@ -298,18 +324,11 @@ void oracle_answered(uint64_t id)
 
 static bool may_be_unanswered(const struct record *r, enum unanswered how)
 {
-    const struct config_attributes *attributes = attributes_of(r);
-    unsigned left = 0;
-
     if (how == UNANSWERED_LEFT || r->ask.illegal)
         return true;
     if (how == UNANSWERED_TIMEOUT)
         return slow_client(r);
-    if (may_fail(r) || slow_client(r) || slow_world() || (r->fate == FATE_HEAD && any_bad(r)))
-        return true;
-    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
-        left += of_balancer(r, i) && (r->instances & 1u << i) != 0 && !watch_eligible_throughout(i, r->asked_us, world_now_us());
-    return left > 0 && !attributes->draining;       /* cut, as ELB does without draining */
+    return may_fail(r) || slow_client(r) || slow_world(r) || cut_by_leaving(r) || (r->fate == FATE_HEAD && any_bad(r));
 }
 
 void oracle_unanswered(uint64_t id, enum unanswered how)

@@ -51,6 +51,8 @@ void outbox_took(struct outbox *out, size_t len)
 
 void outbox_add(struct outbox *out, const void *bytes, size_t len)
 {
+    if (len == 0)
+        return;
     memcpy(outbox_reserve(out, len), bytes, len);
     outbox_took(out, len);
 }

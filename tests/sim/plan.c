@@ -674,7 +674,7 @@ static void config_balancer(struct text *text, const struct plan *plan, unsigned
     if (variant != 0) {
         text_add(text, " backend_idle_timeout = \"%" PRIu64 "ms\";", ONE_OF(dice, 10, 500, 5000, 60000));
         text_add(text, " backend_idle_max = %" PRIu64 ";", ONE_OF(dice, 0, 1, 512));
-        text_add(text, " headers_max = \"%" PRIu64 "K\";", ONE_OF(dice, 16, 64, 256));
+        text_add(text, " headers_max = \"%" PRIu64 "K\";", ONE_OF(dice, 64, 256));
     }
     text_add(text, " };\n}");
 }

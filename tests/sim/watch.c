@@ -10,7 +10,7 @@
 
 #define SPANS 512                   /* changes of one instance that are remembered */
 #define SLACK_US 500000             /* network and turns, beside what the plan's stalls add */
-#define HISTORY_FEW 2
+#define RESULTS_MOST 8             /* of one registration in one step */
 
 struct spans {                      /* what it was from `at` on; the oldest are forgotten */
     struct { uint64_t at_us; unsigned what; } list[SPANS];
@@ -29,7 +29,8 @@ static struct watch {
         uint64_t checked_us;
         enum slot_state state;
         unsigned passes, failures;
-        uint64_t last_check_ms, streak;     /* the last result's start; results so far */
+        struct check_record last;           /* the newest result */
+        uint64_t streak;                    /* results so far */
         uint64_t last_opened_us;
         bool last_passes;
     } places[PLAN_INSTANCES];
@@ -148,7 +149,7 @@ static bool any_acts(void)
 /* Points are phase + k * interval: with nobody to disturb them, results are an interval apart, from the second on. */
 static void spacing_check(const struct place *place, unsigned index, uint64_t at_ms)
 {
-    uint64_t gap = at_ms - place->last_check_ms, interval = check_of(place)->interval_ms;
+    uint64_t gap = at_ms - place->last.at_ms, interval = check_of(place)->interval_ms;
 
     if (place->streak < 2 || any_acts() || !quiet_plan() || rig_counted(COUNT_BACK_ERRORS) > 0)
         return;                         /* traffic that failed has extra checks made */
@@ -156,23 +157,40 @@ static void spacing_check(const struct place *place, unsigned index, uint64_t at
         world_fail("watch: instance %u: checks %llu ms apart, the interval is %llu ms", index, (unsigned long long)gap, (unsigned long long)interval);
 }
 
+static bool same_record(const struct check_record *a, const struct check_record *b)
+{
+    return a->at_ms == b->at_ms && a->duration_us == b->duration_us && a->reason == b->reason;
+}
+
+/* Folds what has come since the last look; the newest is first in the history. */
+static void results_fold(struct place *place, unsigned index)
+{
+    struct check_record records[RESULTS_MOST];
+    size_t count = slot_history(place->slot, records, RESULTS_MOST), fresh = 0;
+
+    while (fresh < count && !(place->streak > 0 && same_record(&records[fresh], &place->last)))
+        fresh++;
+    if (fresh == 0)
+        world_fail("watch: instance %u: a result, and no record of it", index);
+    while (fresh-- > 0) {
+        spacing_check(place, index, records[fresh].at_ms);
+        fold(place, records[fresh].reason);
+        place->last = records[fresh];
+        place->streak++;
+    }
+}
+
 static void result_look(struct place *place, unsigned index)
 {
-    struct check_record records[HISTORY_FEW];
     enum slot_state now = slot_status(place->slot).state;
 
-    if (slot_history(place->slot, records, HISTORY_FEW) == 0)
-        world_fail("watch: instance %u: a result, and no record of it", index);
-    spacing_check(place, index, records[0].at_ms);
-    place->last_check_ms = records[0].at_ms;
-    place->streak++;
-    fold(place, records[0].reason);
+    results_fold(place, index);
     if (rig_changing())
         place->state = now;             /* thresholds may be the ones before or the ones after */
     if (place->state != now)
         world_fail("watch: instance %u is in state %d after %u passes, %u failures in a row; it should be in %d (thresholds %u, %u)", index, now,
                    place->passes, place->failures, place->state, check_of(place)->unhealthy_threshold, check_of(place)->healthy_threshold);
-    if (records[0].reason == CHECK_OK && quiet_plan() && place->last_opened_us != 0 && !place->last_passes &&
+    if (place->last.reason == CHECK_OK && quiet_plan() && place->last_opened_us != 0 && !place->last_passes &&
         world_now_us() - place->last_opened_us < check_of(place)->timeout_ms * 1000 &&
         !(spans_within(&place->manner, place->last_opened_us, world_now_us()) & 1u << MANNER_WELL))
         world_fail("watch: instance %u: a check passed that the instance had failed", index);
@@ -211,10 +229,10 @@ static void slot_look(struct place *place, unsigned index)
 
 /* ---- bounds ---- */
 
-/* A TCP check asks no more than a connection, which a kernel gives by itself. */
+/* A TCP check asks no more than a connection, which a kernel gives by itself: so who is sick refuses it. */
 static bool fails_checks(enum manner manner, enum protocol protocol)
 {
-    return manner == MANNER_DOWN || manner == MANNER_DARK || (protocol == PROTOCOL_HTTP && (manner == MANNER_SICK || manner == MANNER_STOPPED));
+    return manner == MANNER_SICK || manner == MANNER_DOWN || manner == MANNER_DARK || (protocol == PROTOCOL_HTTP && manner == MANNER_STOPPED);
 }
 
 /* Since when has its manner failed checks? 0: it does not. */
@@ -280,7 +298,10 @@ void watch_check(unsigned instance, uint64_t opened_us, bool passes)
 
 bool watch_bad_within(unsigned instance, uint64_t from, uint64_t to)
 {
-    unsigned good = 1u << MANNER_WELL | 1u << MANNER_SLOW | 1u << MANNER_SICK;
+    unsigned good = 1u << MANNER_WELL | 1u << MANNER_SLOW;
+
+    if (watch.plan->balancers[watch.plan->instances[instance].balancer].http_check)
+        good |= 1u << MANNER_SICK;
 
     return (spans_within(&watch.places[instance].manner, from, to) & ~good) != 0;
 }
