@@ -331,14 +331,16 @@ static bool instance_out(const struct instance *instance)
     return atomic_load(&instance->phase) == INSTANCE_REGISTERED && !slot_eligible(instance->slot) && slot_admin(instance->slot) != ADMIN_DRAIN;
 }
 
-/* To another instance, if there is one that has not been tried; else it stays where it is. */
+/* To another instance, if there is one that has not been tried; else it stays where it is. What was not sent yet may go elsewhere
+ * for nothing; else it is a further try. */
 static bool conn_move(struct conn *c)
 {
+    bool sent = c->state != CONN_CONNECT;
     struct tried before = c->tried;
     struct instance *instance;
     struct pool_ask ask;
 
-    if (!repeatable(c) || c->tries >= conn_attributes(c)->retries)
+    if (!repeatable(c) || (sent && c->tries >= conn_attributes(c)->retries))
         return false;
     tried_add(&c->tried, c->instance);
     ask = conn_ask(c);
@@ -348,7 +350,7 @@ static bool conn_move(struct conn *c)
         return false;
     }
     conn_back_drop(c, false);
-    c->tries++;
+    c->tries += sent;
     worker_count(c->worker, COUNT_RETRIES);
     conn_use(c, instance);
     return true;
