@@ -38,6 +38,7 @@ static struct oracle {
     struct record *records;             /* [room]; id - 1 is the index */
     size_t count, room;
     unsigned picks[PLAN_INSTANCES];
+    bool incomplete;                    /* somebody asked while not all were in service */
     uint64_t status_seen[600];          /* answers that halb made itself and a client has seen whole */
     uint64_t unanswered, answers_5xx;
 } oracle;
@@ -70,8 +71,17 @@ static struct record *record_of(uint64_t id, const char *who)
     return &oracle.records[id - 1];
 }
 
+static bool all_eligible(void)
+{
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
+        if (oracle.plan->instances[i].present && oracle.plan->instances[i].registered && !watch_eligible_throughout(i, world_now_us(), world_now_us()))
+            return false;
+    return true;
+}
+
 static uint64_t record_add(const struct record *record)
 {
+    oracle.incomplete = oracle.incomplete || !all_eligible();
     if (oracle.count == oracle.room) {
         oracle.room = oracle.room == 0 ? 256 : 2 * oracle.room;
         oracle.records = realloc(oracle.records, oracle.room * sizeof(*oracle.records));
@@ -356,7 +366,7 @@ static void judge_pick(const struct record *r, unsigned instance, uint64_t picke
         world_fail("oracle: request %" PRIu64 " went to instance %u, which is another balancer's", r->ask.id, instance);
     if (attributes == NULL || attributes->fail_open)
         return;
-    if (!watch_eligible_within(instance, picked_us - PICK_SLACK_US, picked_us))
+    if (!watch_eligible_within(instance, picked_us - PICK_SLACK_US - (oracle.plan->faults.late > 0 ? oracle.plan->faults.late_max_us : 0), picked_us))
         world_fail("oracle: request %" PRIu64 " was given to instance %u, which was out of service", r->ask.id, instance);
 }
 
@@ -367,7 +377,7 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
     trace("instance %u has request %" PRIu64 " (picked at %" PRIu64 ", %u before it on its connection)", instance, id, picked_us, on_connection);
     if (r->ask.illegal)
         world_fail("oracle: request %" PRIu64 " is illegal, and instance %u got it", id, instance);
-    if (r->fate == FATE_WHOLE && !r->misbehaved && r->by >= 0)
+    if (r->fate == FATE_WHOLE && !r->misbehaved && r->by >= 0 && !(r->ask.repeatable && tries_spoilt(r) > 0))
         world_fail("oracle: request %" PRIu64 " came to instance %u after its client had the answer", id, instance);
     if (r->reached > 0 && !r->ask.repeatable)
         world_fail("oracle: request %" PRIu64 " (%s) must not be repeated, and instance %u is the second to have it", id, r->ask.method, instance);
@@ -518,7 +528,7 @@ static void all_shares_compare(void)
 {
     const struct generation *generation = rig_generation();
 
-    if (has_acts() || resources_failed() || oracle.unanswered > 0 || rig_changes() != 1)
+    if (has_acts() || oracle.incomplete || resources_failed() || oracle.unanswered > 0 || rig_changes() != 1)
         return;
     for (unsigned i = 0; i < PLAN_BALANCERS; i++)
         for (size_t b = 0; oracle.plan->balancers[i].even && b < generation->balancer_count; b++)
