@@ -13,6 +13,7 @@
 
 #define PICK_SLACK_US 2000              /* from a pick to its connect or send, within one turn of a worker */
 #define LINGERING_US 120000000          /* a bad manner may show so much later, by a connection that was kept since */
+#define FAULT_SHOWS_US 100000           /* and a fault of a fault loop, by what is tried again */
 #define RESERVED_BYTES (2u << 20)       /* halb's memory: what is there without any connection, */
 #define CONNECTION_BYTES (160u << 10)   /* and what one may hold on both its sides */
 
@@ -112,12 +113,22 @@ static bool of_balancer(const struct record *r, unsigned instance)
 
 /* ---- what is fair ---- */
 
-/* The kernel, memory or max_connections has refused halb something in this run: it may have had to refuse somebody in turn. */
-static bool resources_failed(void)
+/* The kernel, memory or max_connections has refused halb something while this was under way, or may have: it may have had to refuse
+ * somebody in turn. One fault of a fault loop excuses nothing that was asked for when it was over. */
+static bool resources_failed(const struct record *r)
 {
     const struct kernel_faults *f = &oracle.plan->faults;
 
-    return f->emfile + f->enomem > 0 || alloc_nth_reached() || kernel_nth_reached() || rig_counted(COUNT_TOO_MANY) > 0;
+    if (f->emfile + f->enomem > 0 || rig_counted(COUNT_TOO_MANY) > 0)
+        return true;
+    return watch_fault_us() != 0 && r->asked_us <= watch_fault_us() + FAULT_SHOWS_US;
+}
+
+static bool any_faults(void)
+{
+    const struct kernel_faults *f = &oracle.plan->faults;
+
+    return f->emfile + f->enomem > 0 || watch_fault_us() != 0 || rig_counted(COUNT_TOO_MANY) > 0;
 }
 
 static bool has_acts(void)
@@ -197,7 +208,7 @@ static bool may_fail(const struct record *r)
 {
     const struct config_attributes *attributes = attributes_of(r);
 
-    if (resources_failed() || rig_stopping() || r->misbehaved || attributes == NULL)
+    if (resources_failed(r) || rig_stopping() || r->misbehaved || attributes == NULL)
         return true;
     if (!any_bad(r))
         return false;
@@ -528,7 +539,7 @@ static void all_shares_compare(void)
 {
     const struct generation *generation = rig_generation();
 
-    if (has_acts() || oracle.incomplete || resources_failed() || oracle.unanswered > 0 || rig_changes() != 1)
+    if (has_acts() || oracle.incomplete || any_faults() || oracle.unanswered > 0 || rig_changes() != 1)
         return;
     for (unsigned i = 0; i < PLAN_BALANCERS; i++)
         for (size_t b = 0; oracle.plan->balancers[i].even && b < generation->balancer_count; b++)
@@ -559,8 +570,10 @@ void oracle_end(void)
     for (size_t i = 0; i < oracle.count; i++)
         if (oracle.records[i].fate == FATE_OPEN || oracle.records[i].fate == FATE_HEAD)
             world_fail("oracle: request %zu never ended", i + 1);
-    if (alloc_live_blocks() != 0)
+    if (alloc_live_blocks() != 0) {
+        alloc_print_live();
         world_fail("oracle: halb has ended, and %zu blocks of its memory are left", alloc_live_blocks());
+    }
     if (alloc_peak_bytes() > most)
         world_fail("oracle: halb held %zu bytes; for %u descriptors at most %zu are right", alloc_peak_bytes(), kernel_totals().descriptors_most, most);
     watch_end();

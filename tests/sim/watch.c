@@ -20,6 +20,7 @@ struct spans {                      /* what it was from `at` on; the oldest are 
 static struct watch {
     const struct plan *plan;
     unsigned changes;               /* rig's, when places were looked up */
+    uint64_t fault_us;              /* when the n-th of a fault loop failed; 0: not yet */
     struct place {
         const struct instance *instance;
         const struct balancer *balancer;
@@ -262,6 +263,8 @@ static void detection_look(const struct place *place, unsigned index)
 
 void watch_look(void)
 {
+    if (watch.fault_us == 0 && (alloc_nth_reached() || kernel_nth_reached()))
+        watch.fault_us = world_now_us();
     places_find();
     for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
         struct place *place = &watch.places[i];
@@ -314,6 +317,11 @@ bool watch_eligible_within(unsigned instance, uint64_t from, uint64_t to)
 bool watch_eligible_throughout(unsigned instance, uint64_t from, uint64_t to)
 {
     return spans_within(&watch.places[instance].eligible, from, to) == 2u;
+}
+
+uint64_t watch_fault_us(void)
+{
+    return watch.fault_us;
 }
 
 bool watch_registered(unsigned instance)

@@ -19,6 +19,7 @@ void watch_check(unsigned instance, uint64_t opened_us, bool passes);
 bool watch_bad_within(unsigned instance, uint64_t from, uint64_t to);           /* a manner that may fail a request */
 bool watch_eligible_within(unsigned instance, uint64_t from, uint64_t to);      /* was it ever? */
 bool watch_eligible_throughout(unsigned instance, uint64_t from, uint64_t to);
+uint64_t watch_fault_us(void);                  /* when the n-th of a fault loop failed; 0: not yet */
 bool watch_registered(unsigned instance);       /* now */
 const struct instance *watch_instance(unsigned instance);       /* NULL: not registered */
 #endif
