@@ -52,12 +52,13 @@ void pin_put(struct pin **pin)
     free(p);
 }
 
+/* With a reference of its own. NULL: no memory. */
 static struct pin *pin_new(struct generation *generation)
 {
     struct pin *pin = malloc(sizeof(*pin));
 
     if (pin != NULL)
-        *pin = (struct pin){ .generation = generation, .users = 1 };
+        *pin = (struct pin){ .generation = generation_ref(generation), .users = 1 };
     return pin;
 }
 
@@ -306,7 +307,7 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->obeyed, NULL);
     worker->head = malloc(sizeof(*worker->head));
-    worker->pin = pin_new(generation_ref(conf->generation));
+    worker->pin = pin_new(conf->generation);
     worker->pipes = pipe_pool_new(PIPES_MAX);
     r = -ENOMEM;
     if (worker->pipes == NULL || worker->head == NULL || worker->pin == NULL)
@@ -332,12 +333,10 @@ fail:
 
 int worker_publish(struct worker *worker, struct generation *generation, const struct listener_conf *listeners, size_t count)
 {
-    struct worker_update update = { .pin = pin_new(generation_ref(generation)), .listeners = listeners, .count = count };
+    struct worker_update update = { .pin = pin_new(generation), .listeners = listeners, .count = count };
 
-    if (update.pin == NULL) {
-        generation_unref(&generation);
+    if (update.pin == NULL)
         return -ENOMEM;
-    }
     pthread_mutex_lock(&worker->lock);
     worker->update = &update;
     while (worker->update != NULL && !worker->finished) {
