@@ -319,8 +319,10 @@ static void conn_read_proxy(struct conn *c)
             c->destination = info.destination;
         }
         conn_begin(c);
-    } else if (n < 0 || c->front.eof || c->front.error != 0) {
-        conn_close(c, n < 0 ? CLOSE_REFUSED : CLOSE_CLIENT_LEFT, false);
+    } else if (n < 0) {
+        conn_close(c, n == HEAD_NO_MEMORY ? CLOSE_NO_MEMORY : CLOSE_REFUSED, false);
+    } else if (c->front.eof || c->front.error != 0) {
+        conn_close(c, CLOSE_CLIENT_LEFT, false);
     } else {
         side_receive(conn_ring(c), &c->front);
     }

@@ -5,6 +5,7 @@
 #include "lb/listener.h"
 #include "lb/logged.h"
 #include "lb/worker.h"
+#include <limits.h>
 /*
  * What the parts of a connection share; nobody else includes it. conn.c holds
  * the states and the ends; try.c finds an instance; exchange.c speaks HTTP with
@@ -72,6 +73,7 @@ bool conn_bytes_waiting(const struct conn *c);
 /* try.c */
 void conn_dispatch(struct conn *c);                             /* to an instance, into the queue, or to the end */
 void conn_fail(struct conn *c, enum failure failure);           /* no further try will be made */
+void conn_starve(struct conn *c, int err);                      /* fails for want of a descriptor, of memory or of a port */
 void conn_back_lost(struct conn *c);                            /* before a whole head of an answer had come */
 void conn_suspect(struct conn *c);                              /* its instance failed under traffic */
 void conn_back_drop(struct conn *c, bool reset);
@@ -87,7 +89,9 @@ void conn_introduce(const struct conn *c, struct buf *buf);     /* PROXY_MAX byt
 void conn_await_head(struct conn *c);
 void conn_read_head(struct conn *c);
 /* Looks for a whole head in what has come: in place if it came in one piece, else collected. parse: as http1_parse_request(). > 0: its
- * length, and the inbox begins behind it after conn_head_consume(); 0: more is needed, all that came is collected; < 0: refused. */
+ * length, and the inbox begins behind it after conn_head_consume(); 0: more is needed, all that came is collected; < 0: refused, or
+ * HEAD_NO_MEMORY: it could not be collected. */
+#define HEAD_NO_MEMORY INT_MIN
 typedef int (*conn_parse_fn)(const struct conn *c, const char *bytes, size_t len);
 int conn_head_look(struct conn *c, struct side *side, struct buf **in_head, conn_parse_fn parse);
 void conn_head_consume(struct conn *c, struct side *side, struct buf **in_head, size_t head_bytes);

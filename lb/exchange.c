@@ -291,7 +291,7 @@ int conn_head_look(struct conn *c, struct side *side, struct buf **in_head, conn
             n = parse(c, chunk->data, chunk->len);
         } else {
             if (head_collect(in_head, chunk) < 0)
-                return -HTTP1_HEAD_TOO_LONG;
+                return HEAD_NO_MEMORY;
             n = parse(c, (*in_head)->data, (*in_head)->len);
             if (n > 0)
                 (*in_head)->len -= chunk->len;      /* the chunk stays in the inbox until conn_head_consume() */
@@ -299,7 +299,7 @@ int conn_head_look(struct conn *c, struct side *side, struct buf **in_head, conn
         if (n != 0)
             return n;
         if (*in_head == NULL && head_collect(in_head, chunk) < 0)
-            return -HTTP1_HEAD_TOO_LONG;
+            return HEAD_NO_MEMORY;
         chunk_put(conn_ring(c), side_take(side));
     }
     return 0;
@@ -342,11 +342,13 @@ bool conn_read_answer(struct conn *c)
         n = conn_head_look(c, side, &c->back->in_head, parse_answer);
         if (n == 0)
             break;
-        failure = n < 0 ? FAILED_MALFORMED : answer_head(c, (size_t)n);
-        if (failure != FAILED_NO_INSTANCE) {
+        failure = n == HEAD_NO_MEMORY ? FAILED_RESOURCES : n < 0 ? FAILED_MALFORMED : answer_head(c, (size_t)n);
+        if (failure == FAILED_RESOURCES)
+            conn_starve(c, -ENOMEM);
+        else if (failure != FAILED_NO_INSTANCE)
             conn_fail(c, failure);
+        if (failure != FAILED_NO_INSTANCE)
             return false;
-        }
         conn_head_consume(c, side, &c->back->in_head, (size_t)n);
         if (c->response_begun)
             return true;
@@ -427,7 +429,7 @@ static void request_begin(struct conn *c, size_t head_bytes)
     flow_start(&c->request, &c->front, NULL, &body, buf, body.framing == BODY_CHUNKED);
     c->head_read = true;
     if (buf == NULL) {
-        conn_fail(c, FAILED_RESOURCES);
+        conn_starve(c, -ENOMEM);
         return;
     }
     if (expects)
@@ -444,6 +446,16 @@ static void request_refuse(struct conn *c, enum http1_reason reason)
     c->method = c->worker->head->method;
     logged_begin(c, NULL);
     conn_answer(c, http1_reason_status(reason));
+}
+
+/* Its pieces could not be kept: nothing is known of it. */
+static void request_lost(struct conn *c)
+{
+    worker_count(c->worker, COUNT_REQUESTS);
+    conn_pin(c);
+    c->method = METHOD_OTHER;
+    logged_begin(c, NULL);
+    conn_starve(c, -ENOMEM);
 }
 
 static int parse_request(const struct conn *c, const char *bytes, size_t len)
@@ -465,6 +477,8 @@ void conn_read_head(struct conn *c)
 
     if (n > 0) {
         request_begin(c, (size_t)n);
+    } else if (n == HEAD_NO_MEMORY) {
+        request_lost(c);
     } else if (n < 0) {
         request_refuse(c, (enum http1_reason)-n);
     } else if (c->front.error != 0 || c->front.eof) {

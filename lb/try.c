@@ -82,6 +82,13 @@ void conn_fail(struct conn *c, enum failure failure)
         conn_answer(c, status);
 }
 
+void conn_starve(struct conn *c, int err)
+{
+    worker_count(c->worker, COUNT_NO_RESOURCES);
+    worker_met(c->worker, CONDITION_RESOURCES, err);
+    conn_fail(c, FAILED_RESOURCES);
+}
+
 static bool repeatable_method(enum http1_method method)
 {
     switch (method) {
@@ -156,9 +163,7 @@ static void conn_use(struct conn *c, struct instance *instance)
     if (r < 0) {
         pool_release(c->node_index, &instance);
         surge_call(conn_surge(c));
-        worker_count(c->worker, COUNT_NO_RESOURCES);
-        worker_met(c->worker, CONDITION_RESOURCES, r);
-        conn_fail(c, FAILED_RESOURCES);
+        conn_starve(c, r);
         return;
     }
     c->instance = instance;
@@ -307,9 +312,7 @@ void conn_connected(struct conn *c, int res)
     if (res == 0) {
         conn_attach(c);
     } else if (local_failure(res)) {
-        worker_count(c->worker, COUNT_NO_RESOURCES);
-        worker_met(c->worker, CONDITION_RESOURCES, res);
-        conn_fail(c, FAILED_RESOURCES);
+        conn_starve(c, res);
     } else {
         conn_suspect(c);
         conn_try_again(c, res == -ETIMEDOUT ? FAILED_CONNECT_TIMEOUT : FAILED_REFUSED);
