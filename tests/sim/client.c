@@ -79,6 +79,7 @@ void client_connect(struct client *client, const struct peer_events *events)
     struct addr to = addr_with_port(plan_node_address(client->conf->zone), client->balancer->port);
 
     client_alive(client);
+    client->connect_us = world_now_us();
     peer_connect(&client->peer, events, &from, &to);
 }
 

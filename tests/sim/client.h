@@ -61,6 +61,7 @@ struct client {
     bool hurried, done;
     struct dice dice;
     struct peer peer;
+    uint64_t connect_us;                /* when it asked for its connection */
     struct event event;                 /* the next thing that it does by itself: a request, a drop, a sip */
     void (*due)(struct client *client);
     struct event leave;                 /* of a vanishing one */

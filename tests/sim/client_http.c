@@ -361,6 +361,7 @@ static void on_broken(struct peer *peer, int err)
     struct client *client = client_of(peer);
 
     trace("client %u: its connection broke: %d", client->index, err);
+    oracle_broken(client->index, client->connect_us, err);
     gone(client, UNANSWERED_RESET);
 }
 

@@ -183,6 +183,7 @@ static void on_broken(struct peer *peer, int err)
     struct client *client = client_of(peer);
 
     trace("client %u: its stream broke: %d", client->index, err);
+    oracle_broken(client->index, client->connect_us, err);
     finished(client, false, client->stream.connected ? UNANSWERED_RESET : UNANSWERED_LEFT);
 }
 

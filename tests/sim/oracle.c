@@ -6,6 +6,7 @@
 #include "own.h"
 #include "rig.h"
 #include "watch.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -365,6 +366,12 @@ void oracle_unanswered(uint64_t id, enum unanswered how)
                    r->ask.client, texts[how], r->fate == FATE_HEAD ? ", after its head" : "");
     r->fate = FATE_NONE;
     oracle.unanswered++;
+}
+
+void oracle_broken(unsigned client, uint64_t connect_us, int err)
+{
+    if (err == -ECONNREFUSED && rig_serving_us() != 0 && connect_us >= rig_serving_us())
+        world_fail("oracle: client %u is refused, as if nobody listened, and halb has started", client);
 }
 
 /* ---- from instances ---- */

@@ -41,6 +41,9 @@ void oracle_answered(uint64_t id);                      /* whole, by its framing
 enum unanswered { UNANSWERED_LEFT, UNANSWERED_CLOSED, UNANSWERED_RESET, UNANSWERED_TIMEOUT };
 void oracle_unanswered(uint64_t id, enum unanswered how);
 
+/* Its connection, asked for at connect_us, is gone; -ECONNREFUSED: nobody listens there. */
+void oracle_broken(unsigned client, uint64_t connect_us, int err);
+
 /* From instances. A whole request head has come. picked_us: when halb chose it: when it called connect, if this is the connection's first
  * request, else when it sent the request's first byte. on_connection: how many it has carried before. */
 void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned on_connection);

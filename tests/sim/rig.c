@@ -29,7 +29,7 @@ static struct rig {
     struct rig_figures figures;
     enum phase phase;
     struct event look;
-    uint64_t recovered_by_us, rest_by_us, stopped_by_us;
+    uint64_t started_us, recovered_by_us, rest_by_us, stopped_by_us;
     struct act { struct event event; const struct plan_act *what; bool due; } acts[PLAN_ACTS];
     bool stop_due, cut_due;
 
@@ -70,6 +70,11 @@ uint64_t rig_counted(enum worker_counter counter)
     for (unsigned i = 0; i < rig.worker_count; i++)
         sum += atomic_load(&rig.workers[i]->counters[counter]);
     return sum;
+}
+
+uint64_t rig_serving_us(void)
+{
+    return rig.phase == PHASE_STOPPING ? 0 : rig.started_us;
 }
 
 bool rig_calm(void)
@@ -367,6 +372,7 @@ static void *halb_main(void *arg)
 
     (void)arg;
     rig.started = r == 0;
+    rig.started_us = r == 0 ? world_now_us() : 0;
     if (r < 0 && !alloc_nth_reached() && !kernel_nth_reached())
         world_fail("rig: halb did not start: %s", strerror(-r));
     trace("halb: %s", r == 0 ? "started" : "could not start");
