@@ -111,9 +111,10 @@ size_t control_listeners(const struct generation *generation, struct listener_co
     return count;
 }
 
-/* The listeners of a new generation, a list for each worker; new addresses with a socket each. */
+/* The listeners of a new generation, a list for each worker; new addresses with a socket each. And the order to take it over. */
 struct listening {
     struct listener_conf *confs;        /* [workers * count] */
+    struct worker_update **updates;     /* [workers] */
     size_t count, workers;
 };
 
@@ -134,31 +135,55 @@ static void listening_fini(struct listening *listening, bool close_all)
     for (size_t i = 0; close_all && i < listening->workers * listening->count; i++)
         if (listening->confs[i].fd >= 0)
             net_close(listening->confs[i].fd);
+    for (size_t w = 0; listening->updates != NULL && w < listening->workers; w++)
+        worker_update_free(&listening->updates[w]);
+    free(listening->updates);
     free(listening->confs);
 }
 
-/* All or none: a socket that can not be had leaves everything as it was. */
-static int listening_init(struct listening *listening, struct control *control, const struct generation *next)
+static int sockets_open(struct listening *listening, struct control *control, const struct generation *next)
 {
-    *listening = (struct listening){ .count = control_listeners(next, NULL), .workers = control->worker_count };
-    listening->confs = calloc(listening->count * listening->workers + 1, sizeof(*listening->confs));
-    if (listening->confs == NULL)
-        return -ENOMEM;
-    for (unsigned w = 0; w < listening->workers; w++)
-        control_listeners(next, &listening->confs[w * listening->count]);
     for (unsigned w = 0; w < listening->workers; w++)
         for (size_t i = 0; i < listening->count; i++) {
             struct listener_conf *conf = &listening->confs[w * listening->count + i];
             if (listened_on(control->generation, &conf->address))
                 continue;
             conf->fd = control->conf.listen(control->conf.arg, next, conf->balancer, conf->node, conf->listener, w);
-            if (conf->fd < 0) {
-                int r = conf->fd;
-                listening_fini(listening, true);
-                return r;
-            }
+            if (conf->fd < 0)
+                return conf->fd;
         }
     return 0;
+}
+
+static int updates_new(struct listening *listening, struct generation *next)
+{
+    for (size_t w = 0; w < listening->workers; w++) {
+        int r = worker_update_new(next, &listening->confs[w * listening->count], listening->count, &listening->updates[w]);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* All or none: a socket or memory that can not be had leaves everything as it was. */
+static int listening_init(struct listening *listening, struct control *control, struct generation *next)
+{
+    int r = -ENOMEM;
+
+    *listening = (struct listening){ .count = control_listeners(next, NULL), .workers = control->worker_count };
+    listening->confs = calloc(listening->count * listening->workers + 1, sizeof(*listening->confs));
+    if (listening->confs == NULL)
+        return -ENOMEM;
+    for (unsigned w = 0; w < listening->workers; w++)
+        control_listeners(next, &listening->confs[w * listening->count]);
+    listening->updates = calloc(listening->workers + 1, sizeof(struct worker_update *));
+    if (listening->updates != NULL)
+        r = sockets_open(listening, control, next);
+    if (r == 0)
+        r = updates_new(listening, next);
+    if (r < 0)
+        listening_fini(listening, true);
+    return r;
 }
 
 /* The instances of balancers that are gone leave with them. */
@@ -172,11 +197,10 @@ static void balancers_leave(const struct generation *before, const struct genera
     }
 }
 
-static void generation_swap(struct control *control, struct generation *next, const struct listening *listening)
+static void generation_swap(struct control *control, struct generation *next, struct listening *listening)
 {
     for (size_t i = 0; i < control->worker_count; i++)
-        if (worker_publish(control->workers[i], next, &listening->confs[i * listening->count], listening->count) < 0)
-            log_error("no memory to tell worker %zu of a change; it goes on with what it had", i);
+        worker_publish(control->workers[i], &listening->updates[i]);
     generation_unref(&control->generation);
     control->generation = next;
     board_wake(control->conf.board);

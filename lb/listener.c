@@ -110,23 +110,31 @@ void listener_adopt(struct listener *listener, const struct listener_conf *conf)
     listener->at = place_of(listener->pin->generation, conf);
 }
 
-struct listener *listener_new(struct worker *worker, const struct listener_conf *conf)
+struct listener *listener_new(const struct listener_conf *conf)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
 
-    if (listener == NULL) {
-        net_close(conf->fd);
+    if (listener == NULL)
         return NULL;
-    }
-    listener->worker = worker;
     listener->fd = conf->fd;
     listener->address = conf->address;
     op_init(&listener->accept_op, on_accepted);
     timer_init(&listener->pause, on_pause_over);
+    return listener;
+}
+
+void listener_free(struct listener **listener)
+{
+    free(*listener);
+    *listener = NULL;
+}
+
+void listener_begin(struct listener *listener, struct worker *worker, const struct listener_conf *conf)
+{
+    listener->worker = worker;
     list_append(&worker->listeners, &listener->link);
     listener_adopt(listener, conf);
     accept_start(listener);
-    return listener;
 }
 
 void listener_stop(struct listener *listener)

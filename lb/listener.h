@@ -38,8 +38,11 @@ struct listener {
     bool closing;
 };
 
-/* Takes the descriptor over, also on failure. NULL: no memory. */
-struct listener *listener_new(struct worker *worker, const struct listener_conf *conf);
+/* Of no worker yet: any thread. The descriptor stays the caller's. NULL: no memory. */
+struct listener *listener_new(const struct listener_conf *conf);
+void listener_free(struct listener **listener);         /* one that was never begun */
+/* Takes the descriptor over, and accepts. */
+void listener_begin(struct listener *listener, struct worker *worker, const struct listener_conf *conf);
 /* A newer generation has it too: the worker's newest, at these indices. */
 void listener_adopt(struct listener *listener, const struct listener_conf *conf);
 void listener_stop(struct listener *listener);          /* closed as soon as nothing is in flight */

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/http1.h"
 #include "common/log.h"
+#include "common/net.h"
 #include "lb/backend.h"
 #include "lb/conn.h"
 #include "lb/generation.h"
@@ -24,13 +25,14 @@
 
 struct worker_update {              /* main's order, until it is taken */
     struct pin *pin;
-    const struct listener_conf *listeners;
+    const struct listener_conf *confs;
+    struct listener **fresh;        /* [count]: of those that have a descriptor; not begun */
     size_t count;
 };
 
 struct start {                      /* what the thread reports of its beginning */
     struct worker *worker;
-    const struct worker_conf *conf;
+    struct worker_update *update;       /* its first */
     int result;
     bool begun;
 };
@@ -138,18 +140,28 @@ static void obey_state(struct worker *worker, enum worker_state ordered)
 static const struct listener_conf *conf_for(const struct worker_update *update, const struct addr *address)
 {
     for (size_t i = 0; i < update->count; i++)
-        if (update->listeners[i].fd < 0 && addr_port(&update->listeners[i].address) == addr_port(address) &&
-            addr_equal_host(&update->listeners[i].address, address))
-            return &update->listeners[i];
+        if (update->confs[i].fd < 0 && addr_port(&update->confs[i].address) == addr_port(address) &&
+            addr_equal_host(&update->confs[i].address, address))
+            return &update->confs[i];
     return NULL;
 }
 
+static void listeners_begin(struct worker *worker, struct worker_update *update)
+{
+    for (size_t i = 0; i < update->count; i++)
+        if (update->fresh[i] != NULL)
+            listener_begin(update->fresh[i], worker, &update->confs[i]);
+    free(update->fresh);
+    update->fresh = NULL;
+}
+
 /* Listeners that stay keep their sockets; the others are closed, and connections that came by them end with what they are at. */
-static void take_over(struct worker *worker, const struct worker_update *update)
+static void take_over(struct worker *worker, struct worker_update *update)
 {
     struct pin *before = worker->pin;
 
     worker->pin = update->pin;
+    update->pin = NULL;
     list_for_each_safe(link, &worker->listeners) {
         struct listener *listener = list_entry(link, struct listener, link);
         const struct listener_conf *conf = conf_for(update, &listener->address);
@@ -160,9 +172,7 @@ static void take_over(struct worker *worker, const struct worker_update *update)
         else
             listener_stop(listener);
     }
-    for (size_t i = 0; i < update->count; i++)
-        if (update->listeners[i].fd >= 0 && listener_new(worker, &update->listeners[i]) == NULL)
-            log_error("worker %u: no memory for a new listener", worker->index);
+    listeners_begin(worker, update);
     list_for_each_safe(link, &worker->conns) {
         struct conn *c = list_entry(link, struct conn, link);
         if (c->listener->closing)
@@ -213,7 +223,7 @@ static uint32_t ops_max(const struct worker *worker)
     return ops > UINT32_MAX ? UINT32_MAX : (uint32_t)ops;
 }
 
-static int begin(struct worker *worker, const struct worker_conf *conf)
+static int begin(struct worker *worker, struct worker_update *first)
 {
     struct ring_conf ring_conf = {
         .ops_max = ops_max(worker),
@@ -233,9 +243,9 @@ static int begin(struct worker *worker, const struct worker_conf *conf)
         ring_free(&worker->ring);
         return r;
     }
-    for (size_t i = 0; i < conf->listener_count; i++)
-        if (listener_new(worker, &conf->listeners[i]) == NULL)
-            log_error("worker %u: no memory for a listener", worker->index);
+    worker->pin = first->pin;
+    first->pin = NULL;
+    listeners_begin(worker, first);
     return 0;
 }
 
@@ -254,7 +264,7 @@ static void *worker_main(void *arg)
 {
     struct start *start = arg;
     struct worker *worker = start->worker;
-    int r = begin(worker, start->conf);
+    int r = begin(worker, start->update);
 
     started(start, r);          /* start is gone from here on */
     if (r < 0)
@@ -287,10 +297,54 @@ static void worker_destroy(struct worker *worker)
     free(worker);
 }
 
+static int listeners_new(struct worker_update *update)
+{
+    update->fresh = calloc(update->count + 1, sizeof(struct listener *));
+    if (update->fresh == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < update->count; i++) {
+        if (update->confs[i].fd >= 0 && (update->fresh[i] = listener_new(&update->confs[i])) == NULL)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int worker_update_new(struct generation *generation, const struct listener_conf *listeners, size_t count, struct worker_update **ret)
+{
+    struct worker_update *update = calloc(1, sizeof(*update));
+
+    if (update == NULL)
+        return -ENOMEM;
+    update->confs = listeners;
+    update->count = count;
+    update->pin = pin_new(generation);
+    if (update->pin == NULL || listeners_new(update) < 0) {
+        worker_update_free(&update);
+        return -ENOMEM;
+    }
+    *ret = update;
+    return 0;
+}
+
+void worker_update_free(struct worker_update **update)
+{
+    struct worker_update *u = *update;
+
+    *update = NULL;
+    if (u == NULL)
+        return;
+    if (u->pin != NULL)
+        pin_put(&u->pin);
+    for (size_t i = 0; u->fresh != NULL && i < u->count; i++)
+        listener_free(&u->fresh[i]);
+    free(u->fresh);
+    free(u);
+}
+
 int worker_start(const struct worker_conf *conf, struct worker **ret)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
-    struct start start = { .worker = worker, .conf = conf };
+    struct start start = { .worker = worker };
     char name[32];
     int r;
 
@@ -307,10 +361,11 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->obeyed, NULL);
     worker->head = malloc(sizeof(*worker->head));
-    worker->pin = pin_new(conf->generation);
     worker->pipes = pipe_pool_new(PIPES_MAX);
-    r = -ENOMEM;
-    if (worker->pipes == NULL || worker->head == NULL || worker->pin == NULL)
+    r = worker_update_new(conf->generation, conf->listeners, conf->listener_count, &start.update);
+    if (r == 0 && (worker->pipes == NULL || worker->head == NULL))
+        r = -ENOMEM;
+    if (r < 0)
         goto fail;
     snprintf(name, sizeof(name), "halb-worker-%u", conf->index);
     r = thread_start(&worker->thread, name, worker_main, &start);
@@ -320,34 +375,38 @@ int worker_start(const struct worker_conf *conf, struct worker **ret)
     while (!start.begun)
         thread_wait(&worker->obeyed, &worker->lock);
     pthread_mutex_unlock(&worker->lock);
-    if (start.result == 0) {
-        *ret = worker;
-        return 0;
-    }
-    thread_join(&worker->thread);
     r = start.result;
+    if (r < 0)
+        thread_join(&worker->thread);
+    else
+        *ret = worker;
 fail:
-    worker_destroy(worker);
+    worker_update_free(&start.update);
+    if (r < 0)
+        worker_destroy(worker);
     return r;
 }
 
-int worker_publish(struct worker *worker, struct generation *generation, const struct listener_conf *listeners, size_t count)
+static void listeners_drop(const struct worker_update *update)
 {
-    struct worker_update update = { .pin = pin_new(generation), .listeners = listeners, .count = count };
+    for (size_t i = 0; i < update->count; i++)
+        if (update->fresh[i] != NULL)
+            net_close(update->confs[i].fd);
+}
 
-    if (update.pin == NULL)
-        return -ENOMEM;
+void worker_publish(struct worker *worker, struct worker_update **update)
+{
     pthread_mutex_lock(&worker->lock);
-    worker->update = &update;
+    worker->update = *update;
     while (worker->update != NULL && !worker->finished) {
         ring_wake(worker->ring);
         thread_wait(&worker->obeyed, &worker->lock);
     }
     if (worker->update != NULL)
-        pin_put(&update.pin);           /* it ended before */
+        listeners_drop(*update);        /* it ended before */
     worker->update = NULL;
     pthread_mutex_unlock(&worker->lock);
-    return 0;
+    worker_update_free(update);
 }
 
 void worker_order(struct worker *worker, enum worker_state state)

@@ -99,7 +99,7 @@ struct worker {
     struct thread thread;
     pthread_mutex_t lock;               /* over what follows: orders from main */
     pthread_cond_t obeyed;
-    const struct worker_update *update; /* a generation to be taken over; NULL: taken */
+    struct worker_update *update;       /* a generation to be taken over; NULL: taken */
     enum worker_state ordered;
     bool finished;                      /* the thread is about to end */
     atomic_uint_least64_t progress_us;  /* monotonic: its last turn */
@@ -108,7 +108,7 @@ struct worker {
 struct listener_conf {
     struct addr address;                /* with port */
     unsigned balancer, node, listener;  /* indices: generation's balancer, its node, the configuration's listener */
-    int fd;                             /* listening; the worker's from the call on. -1: it has one for this address already */
+    int fd;                             /* listening; the worker's once it has it. -1: it has one for this address already */
 };
 
 struct worker_conf {
@@ -122,9 +122,13 @@ struct worker_conf {
 
 /* Main thread. 0 and *ret, or -errno as ring_new() gave it. */
 int worker_start(const struct worker_conf *conf, struct worker **ret);
-/* Returns when the worker has taken the generation over, and with it all listeners that there are from now on: what is not among them is
- * closed. 0 or -ENOMEM. */
-int worker_publish(struct worker *worker, struct generation *generation, const struct listener_conf *listeners, size_t count);
+/* All that the worker needs to take a generation over, and with it all listeners that there are from now on (borrowed): so that each
+ * worker can, or none is told. 0 and *ret, or -ENOMEM. */
+struct worker_update;
+int worker_update_new(struct generation *generation, const struct listener_conf *listeners, size_t count, struct worker_update **ret);
+void worker_update_free(struct worker_update **update);         /* NULL is fine */
+/* Returns when the worker has taken it over; what is not among its listeners is closed. Frees the update. */
+void worker_publish(struct worker *worker, struct worker_update **update);
 void worker_order(struct worker *worker, enum worker_state state);  /* DRAINS: ends when its last connection does; STOPS: now */
 bool worker_finished(struct worker *worker);
 void worker_free(struct worker **worker);       /* joins; it was ordered to stop or has finished */
