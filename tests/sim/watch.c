@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "lb/generation.h"
 #include "lb/instance.h"
+#include "lb/pool.h"
 #include "lb/worker.h"
 #include "rig.h"
 #include <string.h>
@@ -11,6 +12,9 @@
 #define SPANS 512                   /* changes of one instance that are remembered */
 #define SLACK_US 500000             /* network and turns, beside what the plan's stalls add */
 #define RESULTS_MOST 8             /* of one registration in one step */
+#define NODES_MOST 2
+#define QUEUE_SLACK_US 50000        /* from room to who waits for it, beside what is late by plan */
+#define QUEUED_US 60000000          /* the longest idle_timeout: nobody waits longer */
 
 struct spans {                      /* what it was from `at` on; the oldest are forgotten */
     struct { uint64_t at_us; unsigned what; } list[SPANS];
@@ -25,6 +29,7 @@ static struct watch {
         const struct instance *instance;
         const struct balancer *balancer;
         struct spans manner, eligible;
+        uint64_t known_us;              /* since when every worker knows of it; UINT64_MAX: not yet */
         /* the verdict as it must be */
         const struct slot *slot;
         uint64_t checked_us;
@@ -35,6 +40,7 @@ static struct watch {
         uint64_t last_opened_us;
         bool last_passes;
     } places[PLAN_INSTANCES];
+    uint64_t room_since_us[PLAN_BALANCERS][NODES_MOST];     /* somebody waits beside room since then; 0: nobody does */
 } watch;
 
 static void spans_add(struct spans *spans, unsigned what)
@@ -84,6 +90,7 @@ static void place_find(struct place *place, unsigned index)
 {
     const struct generation *generation = rig_generation();
     struct addr address = plan_instance_address(index);
+    const struct instance *before = place->instance;
 
     place->instance = NULL;
     for (size_t b = 0; generation != NULL && b < generation->balancer_count; b++)
@@ -94,6 +101,8 @@ static void place_find(struct place *place, unsigned index)
             place->instance = instance;
             place->balancer = &generation->balancers[b];
         }
+    if (place->instance != before)
+        place->known_us = UINT64_MAX;
 }
 
 static void places_find(void)
@@ -262,11 +271,50 @@ static void detection_look(const struct place *place, unsigned index)
         world_fail("watch: instance %u has failed its checks for %llu ms and is in service still", index, (unsigned long long)(world_now_us() - since) / 1000);
 }
 
+/* ---- the surge queue ---- */
+
+/* May one that waits have failed on the instance that has room? It does not go there again. */
+static bool any_tried(void)
+{
+    uint64_t now = world_now_us(), from = now > QUEUED_US ? now - QUEUED_US : 0;
+
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
+        if (watch.plan->instances[i].present && watch_bad_within(i, from, now))
+            return true;
+    return false;
+}
+
+/* Nobody sleeps beside room: who waits is called when an instance may take more. */
+static void queue_look(const struct balancer *balancer, unsigned node, uint64_t *since_us)
+{
+    uint64_t now = world_now_us(), most_us = QUEUE_SLACK_US + watch.plan->stall_max_us + 2 * watch.plan->faults.late_max_us;
+
+    if (!surge_any(&balancer->live->nodes[balancer->nodes[node].index].surge) || rig_changing() || rig_stopping() || any_tried() ||
+        pool_look(&balancer->nodes[node], balancer->conf->attributes.fail_open) != PICK_ONE) {
+        *since_us = 0;
+        return;
+    }
+    *since_us = *since_us == 0 ? now : *since_us;
+    if (now > *since_us + most_us)
+        world_fail("watch: balancer %s, node %u: work waits in the queue for %llu ms although an instance may take it", balancer->conf->name, node,
+                   (unsigned long long)(now - *since_us) / 1000);
+}
+
+static void queues_look(void)
+{
+    const struct generation *generation = rig_generation();
+
+    for (size_t b = 0; generation != NULL && b < generation->balancer_count && b < PLAN_BALANCERS; b++)
+        for (unsigned n = 0; n < generation->balancers[b].node_count && n < NODES_MOST; n++)
+            queue_look(&generation->balancers[b], n, &watch.room_since_us[b][n]);
+}
+
 void watch_look(void)
 {
     if (watch.fault_us == 0 && (alloc_nth_reached() || kernel_nth_reached()))
         watch.fault_us = world_now_us();
     places_find();
+    queues_look();
     for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
         struct place *place = &watch.places[i];
         if (place->instance == NULL) {
@@ -274,6 +322,8 @@ void watch_look(void)
             spans_add(&place->eligible, false);
             continue;
         }
+        if (place->known_us == UINT64_MAX && !rig_changing())
+            place->known_us = world_now_us();
         slot_look(place, i);
         detection_look(place, i);
         spans_add(&place->eligible, eligible(place->instance));
@@ -317,7 +367,7 @@ bool watch_eligible_within(unsigned instance, uint64_t from, uint64_t to)
 
 bool watch_eligible_throughout(unsigned instance, uint64_t from, uint64_t to)
 {
-    return spans_within(&watch.places[instance].eligible, from, to) == 2u;
+    return watch.places[instance].known_us <= from && spans_within(&watch.places[instance].eligible, from, to) == 2u;
 }
 
 uint64_t watch_fault_us(void)
