@@ -70,7 +70,8 @@ void client_rest(struct client *client)
 
 void client_alive(struct client *client)
 {
-    event_set(&client->patience, world_now_us() + PATIENCE_US);
+    client->alive_us = world_now_us();
+    event_set(&client->patience, client->alive_us + PATIENCE_US);
 }
 
 void client_connect(struct client *client, const struct peer_events *events)

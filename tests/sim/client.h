@@ -7,7 +7,7 @@
 /*
  * What the parts of a client share; nobody else includes it. client.c holds when it does something, client_http.c its connection,
  * client_answer.c what it makes of answers, client_request.c what it asks, client_illegal.c what nobody may ask, client_stream.c
- * its connections to a TCP balancer.
+ * its connections to a TCP balancer, client_tunnel.c requests that become streams.
  */
 #define PIPELINE_MAX 8
 
@@ -21,6 +21,11 @@ struct request {
     bool expects, waits, continued;     /* Expect; waits with its body for the 100; has it */
     bool early;
     bool shuts;                         /* FIN when it is sent */
+    struct tunnel {
+        char mode;                      /* NUL: none */
+        bool early;                     /* speaks behind its request, without an answer */
+        uint64_t pause_us;              /* after the answer, before it speaks */
+    } tunnel;
     unsigned fillers, filler_max;
     uint64_t begin_at, end_at;          /* places in `out`; end_at UINT64_MAX: not known yet */
     uint64_t idle_us;                   /* how long the connection has idled before it; UINT64_MAX: it is the first */
@@ -37,6 +42,7 @@ struct http_client {
     int instance;                       /* of the answer that comes: -1: halb's own */
     bool head_come, end_said, ended;    /* ended: FIN has come, and there may be unread bytes */
     bool answer_byte;                   /* anything of the next answer has come */
+    bool tunnelled;                     /* 101 has come: the rest is a stream */
     unsigned answered;                  /* on this connection */
     uint64_t idle_since_us;
     uint64_t leave_at;                  /* place in `out` at which it leaves; UINT64_MAX: none */
@@ -66,6 +72,7 @@ struct client {
     void (*due)(struct client *client);
     struct event leave;                 /* of a vanishing one */
     struct event patience;
+    uint64_t alive_us;                  /* when it last read or wrote anything */
     struct http_client http;
     struct stream_client stream;
 };
@@ -85,7 +92,7 @@ void http_client_end(struct client *client);                    /* no further re
 void http_client_leave(struct client *client);                  /* by FIN, RST or silence */
 void http_client_give_up(struct client *client);
 bool http_client_pump(struct client *client);                   /* false: it has left */
-void http_answered(struct client *client);                      /* the first of the queue has its answer */
+bool http_answered(struct client *client);                      /* the first of the queue has its answer. false: it has left */
 
 /* client_answer.c */
 void answer_reader_init(struct client *client);
@@ -98,6 +105,16 @@ void illegal_make(struct client *client, struct request *request);
 void illegal_add(const struct request *request, struct outbox *out);
 bool illegal_answered_by(const struct request *request, unsigned status, int instance);
 bool illegal_late(const struct request *request);       /* its head is legal, and passed on: only its body turns out to be bad */
+
+/* client_tunnel.c */
+void tunnel_make(struct client *client, struct request *request);
+void tunnel_add_fields(const struct client *client, const struct request *request, struct outbox *out);
+void tunnel_opened(struct client *client, struct request *request);     /* 101 */
+void tunnel_refused(struct client *client, struct request *request);    /* any other answer */
+bool tunnel_void(const struct client *client);          /* it has spoken, and halb took it for another request */
+bool tunnel_may_speak(const struct client *client);
+bool tunnel_goes_on(const struct client *client);       /* after the instance's FIN */
+bool tunnel_whole(const struct client *client);         /* its end has come */
 
 /* client_stream.c */
 void stream_client_init(struct client *client);

@@ -77,6 +77,21 @@ static int answerer(struct client *client, const struct request *request, unsign
 
 /* ---- what follows ---- */
 
+/* 101: from here on it is a stream. */
+static enum message_follows switched(struct client *client, struct request *request)
+{
+    struct message *in = &client->http.in;
+
+    must_be(client, request->ask.code == 101 && !client->http.tunnelled, "a tunnel that was not asked for");
+    must_be(client, span_is(message_field(in, "Connection", 0), "upgrade") && span_is(message_field(in, "Upgrade", 0), "websocket"), "what it switches to");
+    client->http.instance = answerer(client, request, 101);
+    must_be(client, client->http.instance >= 0, "an instance that switches");
+    client->http.head_come = client->http.end_said = true;
+    oracle_answer_head(request->ask.id, 101, client->http.instance);
+    tunnel_opened(client, request);
+    return FOLLOWS_ALL;
+}
+
 static void note_end(struct client *client, const struct request *request)
 {
     struct http_client *http = &client->http;
@@ -127,10 +142,14 @@ static enum message_follows on_head(struct message *in)
     strict_response(in->head, in->head_len, &head);
     status = status_of(in);
     must_be(client, http->count > 0, "an answer that nobody asked for");
+    if (status == 101)
+        return switched(client, request);
     if (status < 200)
         return interim(client, request, status);
     http->instance = answerer(client, request, status);
     http->head_come = true;
+    if (request->tunnel.mode != '\0')
+        tunnel_refused(client, request);
     note_end(client, request);
     note_cookie(client);
     if (request->illegal != NULL)

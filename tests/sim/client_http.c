@@ -79,9 +79,13 @@ static void closed(struct client *client)
 {
     struct http_client *http = &client->http;
 
-    if (http->in.step == MESSAGE_REST) {
+    if (tunnel_goes_on(client)) {
+        (void)http_client_pump(client);
+        return;
+    }
+    if (http->in.step == MESSAGE_REST && tunnel_whole(client)) {
         http->in.step = MESSAGE_DONE;
-        http_answered(client);
+        (void)http_answered(client);
     }
     peer_close(&client->peer);
     gone(client, UNANSWERED_CLOSED);
@@ -135,6 +139,8 @@ static void request_begin(struct client *client)
     client->left--;
     if (client->conf->kind == CLIENT_ILLEGAL)
         illegal_make(client, request);
+    else if (client->conf->kind == CLIENT_TUNNEL && dice_permille(&client->dice, 700))
+        tunnel_make(client, request);
     else
         request_make(client, request, http->burst == 0);
     oracle_ask(&request->ask);
@@ -158,7 +164,7 @@ static bool add_more(struct client *client)
     if (http->state != HTTP_OPEN)
         return false;
     if (last != NULL && !last->body.done) {
-        if (last->waits && !last->continued)
+        if ((last->waits && !last->continued) || !tunnel_may_speak(client))
             return false;
         body_add_piece(&last->body, &http->out, &client->dice);
         if (last->body.done)
@@ -199,10 +205,12 @@ static void said(struct client *client)
     struct http_client *http = &client->http;
     struct request *last = last_asked(http);
 
-    if (last != NULL && last->shuts && http->out.written >= last->end_at) {
-        last->shuts = false;
-        peer_shut(&client->peer);
-    }
+    if (last == NULL || !last->shuts || http->out.written < last->end_at || !tunnel_may_speak(client))
+        return;
+    last->shuts = false;
+    peer_shut(&client->peer);
+    if (http->tunnelled && http->ended)
+        closed(client);
 }
 
 bool http_client_pump(struct client *client)
@@ -232,11 +240,16 @@ bool http_client_pump(struct client *client)
 
 /* ---- reading ---- */
 
-void http_answered(struct client *client)
+bool http_answered(struct client *client)
 {
     struct http_client *http = &client->http;
     bool shut = http->queue[0].shuts || client->conf->kind == CLIENT_ONE_SHOT;
 
+    if (tunnel_void(client)) {
+        peer_reset(&client->peer);
+        gone(client, UNANSWERED_LEFT);
+        return false;
+    }
     if (!answer_whole(client))
         oracle_unanswered(http->queue[0].ask.id, UNANSWERED_LEFT);      /* it was half of a request */
     queue_pop(http);
@@ -252,6 +265,7 @@ void http_answered(struct client *client)
             http_client_end(client);
         client_rest(client);
     }
+    return true;
 }
 
 /* The next bytes that have come. false: the connection is gone, or nothing has come. */
@@ -268,8 +282,8 @@ static bool read_some(struct client *client, size_t most)
             world_fail("client %u: %zu bytes after its last answer: %.*s", client->index, n - at, (int)(n - at), bytes + at);
         http->answer_byte = true;
         at += message_take(&http->in, bytes + at, n - at);
-        if (http->in.step == MESSAGE_DONE)
-            http_answered(client);
+        if (http->in.step == MESSAGE_DONE && !http_answered(client))
+            return false;
     }
     return n > 0 && http->state != HTTP_CLOSED;
 }
@@ -381,7 +395,7 @@ static void open_new(struct client *client)
 
     http->state = HTTP_CONNECTING;
     http->answered = 0;
-    http->ended = http->head_come = http->end_said = http->answer_byte = false;
+    http->ended = http->head_come = http->end_said = http->answer_byte = http->tunnelled = false;
     http->leave_at = UINT64_MAX;
     outbox_clear(&http->out);
     message_next(&http->in);
@@ -393,7 +407,7 @@ static void plan_to_leave(struct client *client)
 {
     struct dice *dice = &client->dice;
 
-    if (dice_permille(dice, 200))
+    if (dice_permille(dice, client->conf->kind == CLIENT_TUNNEL ? 900 : 200))
         return;
     if (dice_permille(dice, 400))
         client->http.leave_at = client->http.out.written + dice_below(dice, dice_permille(dice, 600) ? 300 : 300 + client->conf->body_max);
@@ -410,7 +424,7 @@ void http_client_next(struct client *client)
     http->burst = (unsigned)dice_between(&client->dice, 1, most < client->left ? most : client->left);
     if (fresh)
         open_new(client);
-    if (client->conf->kind == CLIENT_VANISHING)
+    if (client->conf->kind == CLIENT_VANISHING || client->conf->kind == CLIENT_TUNNEL)
         plan_to_leave(client);
     client_alive(client);
     if (!fresh)

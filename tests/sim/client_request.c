@@ -160,8 +160,12 @@ void request_add_head(struct client *client, const struct request *request, stru
         outbox_text(out, "X-Forwarded-For: 192.0.2.7\r\nX-Before: 192.0.2.7\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Proto: https\r\n");
     if (client->http.cookie[0] != '\0')
         outbox_text(out, "Cookie: %s\r\n", client->http.cookie);
-    add_connection(client, request, out);
+    if (request->tunnel.mode != '\0')
+        tunnel_add_fields(client, request, out);
+    else
+        add_connection(client, request, out);
     add_fillers(client, request, out);
-    add_framing(request, out);
+    if (request->tunnel.mode == '\0')
+        add_framing(request, out);
     outbox_text(out, "\r\n");
 }

@@ -30,6 +30,8 @@ struct asked {
     unsigned code;
     enum body_framing framing;
     bool early, head_method, bodiless;
+    char tunnel;                        /* STREAM_MODES, if an upgrade is asked for; else NUL */
+    uint64_t up;                        /* what the client will say in it */
 };
 
 struct stream_visit {
@@ -88,12 +90,14 @@ bool http_visit_answered(struct visit *visit);                  /* all of the an
 void answer_begin(struct visit *visit);
 void answer_check(struct visit *visit, bool passes);
 void answer_hasty(struct visit *visit);                         /* tells the oracle; cut_at and ending may be set */
+void answer_switches(struct visit *visit);                      /* 101 */
 
 /* instance_garbled.c: tells the oracle */
 void answer_garbled(struct visit *visit);
 
 /* instance_stream.c */
-#define STREAM_MODES "bcsr"             /* both at once, client first, instance first, instance resets */
+#define STREAM_MODES "bcsri"            /* both at once, client first, instance first, instance resets, nobody ends it (tunnels) */
+void stream_visit_upgrade(struct visit *visit);                 /* what was a request is a stream from here on */
 bool stream_visit_read(struct visit *visit);
 bool stream_visit_pump(struct visit *visit);                    /* adds what is to be written; ends it when all is */
 #endif

@@ -47,6 +47,14 @@ void answer_begin(struct visit *visit)
     visit->slowly = visit->instance->manner == MANNER_SLOW && dice_permille(dice, 300);
 }
 
+void answer_switches(struct visit *visit)
+{
+    add_interim(visit);
+    outbox_text(&visit->out, "HTTP/1.1 101 Switching Protocols\r\nX-Instance: %u\r\nX-Ask: %llu\r\n", visit->instance->index,
+                (unsigned long long)visit->asked.id);
+    outbox_text(&visit->out, "Upgrade: WebSocket\r\nConnection: upgrade\r\n\r\n");
+}
+
 void answer_check(struct visit *visit, bool passes)
 {
     static const char *const failing[] = {

@@ -45,7 +45,7 @@ static enum body_framing framing_of(struct span target)
 
 static struct asked asked_by(const struct visit *visit)
 {
-    struct span line = message_line(&visit->in), target = word_of(line, 1);
+    struct span line = message_line(&visit->in), target = word_of(line, 1), tunnel = message_field(&visit->in, "X-Tunnel", 0);
     struct asked asked = {
         .id = query_number(target, "/r"),
         .answer_bytes = query_number(target, "len="),
@@ -55,6 +55,10 @@ static struct asked asked_by(const struct visit *visit)
         .head_method = span_is(word_of(line, 0), "HEAD"),
     };
 
+    if (tunnel.ptr != NULL && tunnel.len > 2) {
+        asked.tunnel = tunnel.ptr[0];
+        asked.up = span_number((struct span){ tunnel.ptr + 2, tunnel.len - 2 });
+    }
     asked.bodiless = asked.head_method || asked.code == 204 || asked.code == 304;
     if (asked.id == UINT64_MAX || asked.answer_bytes == UINT64_MAX || asked.code > 599 || asked.framing == BODY_IS_NONE)
         world_fail("instance %u: a request that nobody has made: %.*s", visit->instance->index, (int)line.len, line.ptr);
@@ -134,9 +138,15 @@ static void check_fillers(const struct visit *visit)
 
 static void check_hop_by_hop(const struct visit *visit)
 {
-    static const char *const names[] = { "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Expect", "X-Hop" };
+    static const char *const names[] = { "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Expect", "X-Hop", "Connection", "Upgrade" };
+    size_t count = sizeof(names) / sizeof(names[0]);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+    if (visit->asked.tunnel != '\0') {
+        must_be(visit, span_is(message_field(&visit->in, "Connection", 0), "upgrade"), "that the connection is to be upgraded");
+        must_be(visit, span_is(message_field(&visit->in, "Upgrade", 0), "websocket"), "the upgrade as asked");
+        count -= 2;
+    }
+    for (size_t i = 0; i < count; i++)
         must_be(visit, message_field(&visit->in, names[i], 0).ptr == NULL, "nothing that is of one connection only");
 }
 
@@ -217,6 +227,10 @@ static void thought(struct visit *visit)
         answer_check(visit, instance->manner != MANNER_SICK);
     } else if (instance->manner == MANNER_GARBLED && dice_permille(&instance->dice, 600)) {
         answer_garbled(visit);
+    } else if (visit->asked.code == 101) {
+        must_be(visit, visit->asked.tunnel != '\0', "an upgrade that may be");
+        answer_switches(visit);
+        stream_visit_upgrade(visit);
     } else {
         answer_begin(visit);
         if (instance->manner == MANNER_HASTY)

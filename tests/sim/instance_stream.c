@@ -1,4 +1,4 @@
-/* A connection of a TCP balancer: "S<id> <up> <down> <mode>\n" and pattern bytes; we say "I<instance>\n" and ours. */
+/* A connection of a TCP balancer: "S<id> <up> <down> <mode>\n" and pattern bytes; we say "I<instance>\n" and ours. Or a tunnel. */
 #include "instance.h"
 #include <stdio.h>
 
@@ -28,11 +28,11 @@ static void will_break_off(struct visit *visit, const char *how)
     struct dice *dice = &visit->instance->dice;
 
     oracle_misbehaved(visit->stream.id, visit->instance->index, how);
-    visit->cut_at = dice_below(dice, visit->stream.down_total + 1);
+    visit->cut_at = visit->out.written + dice_below(dice, visit->stream.down_total + 1);
     visit->ending = visit->stream.mode == 'r' || dice_permille(dice, 500) ? ENDS_RESET : ENDS_FIN;
 }
 
-static void thought(struct visit *visit)
+static void decide(struct visit *visit)
 {
     struct dice *dice = &visit->instance->dice;
 
@@ -41,6 +41,11 @@ static void thought(struct visit *visit)
         will_break_off(visit, "reset, as asked");
     else if (visit->instance->manner == MANNER_HASTY && dice_permille(dice, 400))
         will_break_off(visit, "broke off");
+}
+
+static void thought(struct visit *visit)
+{
+    decide(visit);
     outbox_text(&visit->out, "I%u\n", visit->instance->index);
     (void)visit_pump(visit);
 }
@@ -61,6 +66,20 @@ static void take_line(struct visit *visit)
     }
     if (stream->began)
         visit_later(visit, dice_below(dice, visit->instance->manner != MANNER_SLOW ? 1000 : most < 4000000 ? most + 1 : 4000000), thought);
+}
+
+void stream_visit_upgrade(struct visit *visit)
+{
+    const struct asked *asked = &visit->asked;
+
+    visit->kind = VISIT_STREAM;
+    visit->answering = false;
+    visit->ending = ENDS_NOT;
+    visit->stream = (struct stream_visit){ .id = asked->id, .up_total = asked->up, .down_total = asked->answer_bytes, .mode = asked->tunnel, .began = true };
+    visit->body = (struct body){ .id = asked->id, .direction = BODY_OF_ANSWER, .instance = visit->instance->index, .total = asked->answer_bytes,
+                                 .framing = BODY_BY_LENGTH };
+    body_begin(&visit->body, &visit->instance->dice);
+    decide(visit);
 }
 
 static void take_up(struct visit *visit, const char *bytes, size_t len)
@@ -99,6 +118,8 @@ bool stream_visit_pump(struct visit *visit)
         body_add_piece(&visit->body, &visit->out, &visit->instance->dice);
         return true;
     }
+    if (stream->mode == 'i' && !stream->up_ended)
+        return true;
     if (!visit->answered) {
         visit->answered = true;
         peer_shut(&visit->peer);

@@ -20,6 +20,9 @@
 
 enum part { PART_SHAPE = 0x506c616e, PART_NET, PART_BALANCER, PART_INSTANCES = PART_BALANCER + PLAN_BALANCERS, PART_CLIENTS, PART_ACTS, PART_FAULTS };
 
+/* What came later has numbers of its own. */
+enum feature { FEATURE_TUNNELS = 0x46000001 };
+
 struct making {
     struct plan *plan;
     uint64_t bursts_us[BURSTS_MAX];
@@ -340,6 +343,42 @@ static void make_clients(struct making *making)
         make_client(making, &dice, i, (requests + count - 1) / count);
 }
 
+/* ---- tunnels ---- */
+
+static void make_tunnel_client(const struct making *making, struct dice *dice, struct plan_client *client)
+{
+    uint64_t spread_us = ONE_OF(dice, 1, 1000, 2 * SECOND_US);
+    struct plan *plan = making->plan;
+
+    *client = (struct plan_client){ .present = true, .kind = CLIENT_TUNNEL, .zone = (unsigned)dice_below(dice, plan->zones) };
+    client->requests = (unsigned)dice_between(dice, 2, 12);
+    client->start_us = making->bursts_us[dice_below(dice, making->bursts)];
+    client->start_us += dice_below(dice, spread_us);
+    client->pause_max_us = pause_max(dice, &plan->balancers[0], false);
+    client->body_max = body_max(dice, &plan->net, &client->requests);
+}
+
+/* In some plans clients come that ask for WebSockets; the others stay as they are. */
+static void make_tunnels(const struct making *making)
+{
+    struct plan *plan = making->plan;
+    struct plan_balancer *web = &plan->balancers[0];
+    struct dice dice = dice_of(plan, FEATURE_TUNNELS);
+    struct text text = { .at = web->attributes, .size = sizeof(web->attributes), .len = strlen(web->attributes) };
+    unsigned count = (unsigned)dice_between(&dice, 1, 4);
+
+    if (!chance(&dice, 25))
+        return;
+    web->upgrades = chance(&dice, 90);
+    web->tunnel_timeout_ms = least(ONE_OF(&dice, 2000, 10000, 30000), 4 * patience_ms(plan));
+    text_add(&text, " upgrade = [%s]; tunnel_timeout = \"%" PRIu64 "ms\";", web->upgrades ? " \"websocket\" " : "", web->tunnel_timeout_ms);
+    for (unsigned i = PLAN_CLIENTS; i > 0 && count > 0; i--)
+        if (!plan->clients[i - 1].present) {
+            make_tunnel_client(making, &dice, &plan->clients[i - 1]);
+            count--;
+        }
+}
+
 /* ---- acts ---- */
 
 static void act_add(struct plan *plan, struct plan_act act)
@@ -477,6 +516,7 @@ void plan_make(uint64_t seed, struct plan *plan)
         make_balancer(plan, i);
     make_instances(plan);
     make_clients(&making);
+    make_tunnels(&making);
     make_acts(&making);
 }
 
@@ -710,7 +750,8 @@ const char *manner_text(enum manner manner)
 
 const char *client_kind_text(enum client_kind kind)
 {
-    static const char *const texts[CLIENT_KINDS] = { "steady", "one-shot", "pipelining", "slow sender", "slow reader", "vanishing", "illegal", "stream" };
+    static const char *const texts[CLIENT_KINDS] = { "steady", "one-shot", "pipelining", "slow sender", "slow reader", "vanishing", "illegal", "stream",
+        "tunnel" };
 
     return texts[kind];
 }

@@ -22,6 +22,8 @@ struct plan_balancer {
     uint64_t interval_ms, timeout_ms;
     unsigned unhealthy, healthy;
     unsigned surge_queue;
+    bool upgrades;              /* a WebSocket may be asked for */
+    uint64_t tunnel_timeout_ms; /* 0: no client has tunnels */
 };
 
 /* How an instance is. WELL answers checks and requests at once. */
@@ -55,6 +57,7 @@ enum client_kind {
     CLIENT_VANISHING,           /* leaves at any point: FIN, RST or silence */
     CLIENT_ILLEGAL,             /* what must get 400 or 405, or the connection closed */
     CLIENT_STREAM,              /* TCP balancer: bytes both ways, half-closes, bulk */
+    CLIENT_TUNNEL,              /* steady, but most requests ask for a WebSocket: then as a stream */
     CLIENT_KINDS
 };
 const char *client_kind_text(enum client_kind kind);

@@ -418,6 +418,14 @@ static uint64_t recovery_us(void)
     return most * 1000 + 5000000;
 }
 
+/* Nobody has tunnels where the plan does not say how long one may be silent. */
+static uint64_t tunnel_ms(size_t b)
+{
+    const struct config_balancer *conf = rig_generation()->balancers[b].conf;
+
+    return conf->listeners[0].port == rig.plan->balancers[0].port && rig.plan->balancers[0].tunnel_timeout_ms > 0 ? conf->attributes.tunnel_timeout_ms : 0;
+}
+
 /* How long a connection may stay whose other end has gone without a word. */
 static uint64_t idle_us(void)
 {
@@ -426,7 +434,7 @@ static uint64_t idle_us(void)
 
     for (size_t b = 0; b < generation->balancer_count; b++) {
         const struct config_attributes *a = &generation->balancers[b].conf->attributes;
-        uint64_t ms = a->idle_timeout_ms + a->request_header_timeout_ms + a->request_body_timeout_ms;
+        uint64_t ms = a->idle_timeout_ms + a->request_header_timeout_ms + a->request_body_timeout_ms + tunnel_ms(b);
         most = ms > most ? ms : most;
     }
     return most * 1000 + 20000000;

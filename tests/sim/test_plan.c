@@ -46,6 +46,10 @@ static void same_balancer(const struct plan_balancer *b, const struct config_bal
     assert_int_equal(conf->attributes.connect_timeout_ms, b->connect_timeout_ms);
     assert_int_equal(conf->attributes.idle_timeout_ms, b->idle_timeout_ms);
     assert_int_equal(conf->attributes.draining_timeout_ms, b->draining_timeout_ms);
+    if (b->tunnel_timeout_ms > 0) {
+        assert_int_equal(conf->attributes.tunnel_timeout_ms, b->tunnel_timeout_ms);
+        assert_int_equal((conf->attributes.upgrades & UPGRADE_WEBSOCKET) != 0, b->upgrades);
+    }
 }
 
 static void same_instances(const struct plan *plan, const struct config *config)
