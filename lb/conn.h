@@ -87,6 +87,7 @@ struct conn {
     uint8_t minor;                      /* the client's HTTP/1.minor */
     uint8_t interim;                    /* 1xx answers passed on */
     bool keep_alive;                    /* after this exchange */
+    bool client_ends;                   /* it has said that no request follows this one */
     bool awaits_checks;                 /* QUEUED: for first results, not for room */
     bool fresh_only;                    /* a pooled connection has failed this request: no more of them */
     bool head_read;                     /* the request has a body state to look at */

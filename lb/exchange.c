@@ -149,11 +149,12 @@ void conn_deliver(struct conn *c)
         conn_exchange_end(c);
 }
 
+/* Where the end is our wish, requests may be on their way that would meet a closed socket: its reset would take the answer along. */
 void conn_exchange_end(struct conn *c)
 {
     if (c->request_whole && c->keep_alive && conn_may_stay(c))
         next_request(c);
-    else if (c->request_whole && c->front.inbox == NULL && !conn_bytes_waiting(c))
+    else if (c->request_whole && c->client_ends && c->front.inbox == NULL && !conn_bytes_waiting(c))
         conn_close(c, CLOSE_DONE, false);
     else
         conn_linger(c, CLOSE_DONE);
@@ -418,6 +419,7 @@ static void request_begin(struct conn *c, size_t head_bytes)
     worker_count(c->worker, COUNT_REQUESTS);
     c->method = head->method;
     c->minor = (uint8_t)head->minor;
+    c->client_ends = !head->keep_alive;
     c->keep_alive = head->keep_alive && !head->close_after;
     c->close_both = head->close_after;
     desync_count(c);
