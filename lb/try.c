@@ -176,29 +176,6 @@ static void conn_use(struct conn *c, struct instance *instance)
     }
 }
 
-static void conn_queue(struct conn *c, uint64_t at_most_ms)
-{
-    if (!surge_enter(conn_surge(c), &c->place, conn_ring(c), conn_attributes(c)->surge_queue)) {
-        worker_count(c->worker, COUNT_SPILLOVER);
-        conn_fail(c, FAILED_NO_INSTANCE);
-        return;
-    }
-    list_append(&c->worker->queue, &c->queue_link);
-    conn_enter(c, CONN_QUEUED);
-    conn_deadline(c, at_most_ms);
-    watch_client(c);
-    conn_queue_offer(c);
-}
-
-/* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
- * come: so the results are looked at first.) */
-static bool first_checks_pending(const struct conn *c)
-{
-    const struct node *node = conn_node(c);
-
-    return ring_now_ms(conn_ring(c)) < conn_balancer(c)->first_checks_ms && pool_any_unchecked(node) && !pool_any_eligible(node);
-}
-
 static struct pool_ask conn_ask(const struct conn *c)
 {
     const struct config_attributes *attributes = conn_attributes(c);
@@ -218,18 +195,60 @@ static struct pool_ask conn_ask(const struct conn *c)
     return ask;
 }
 
-/* Those who wait longer go first. */
-static enum pick conn_pick(struct conn *c, struct instance **instance)
+/* Whoever its cookie names, else whose turn it is. */
+static enum pick pick_now(const struct conn *c, struct instance **instance)
 {
     struct pool_ask ask = conn_ask(c);
-    bool first = c->state == CONN_QUEUED ? surge_first(conn_surge(c), &c->place) : !surge_any(conn_surge(c));
 
-    if (!first && conn_look(c) != PICK_NONE)
-        return PICK_FULL;
     for (unsigned i = 0; i < c->claim.count; i++)
         if (pool_pick_named(conn_node(c), &ask, c->claim.ids[i], instance) == PICK_ONE)
             return PICK_ONE;
     return pool_pick(conn_node(c), &ask, instance);
+}
+
+/* The queue is full; but there may be room for all who wait, and they have not been woken yet. */
+static void conn_spill(struct conn *c)
+{
+    struct instance *instance;
+
+    if (pick_now(c, &instance) == PICK_ONE) {
+        conn_use(c, instance);
+        return;
+    }
+    worker_count(c->worker, COUNT_SPILLOVER);
+    conn_fail(c, FAILED_NO_INSTANCE);
+}
+
+static void conn_queue(struct conn *c, uint64_t at_most_ms)
+{
+    if (!surge_enter(conn_surge(c), &c->place, conn_ring(c), conn_attributes(c)->surge_queue)) {
+        conn_spill(c);
+        return;
+    }
+    list_append(&c->worker->queue, &c->queue_link);
+    conn_enter(c, CONN_QUEUED);
+    conn_deadline(c, at_most_ms);
+    watch_client(c);
+    conn_queue_offer(c);
+}
+
+/* Nobody is known to be healthy, but the first results are still to come. (A verdict is published before its result counts as
+ * come: so the results are looked at first.) */
+static bool first_checks_pending(const struct conn *c)
+{
+    const struct node *node = conn_node(c);
+
+    return ring_now_ms(conn_ring(c)) < conn_balancer(c)->first_checks_ms && pool_any_unchecked(node) && !pool_any_eligible(node);
+}
+
+/* Those who wait longer go first. */
+static enum pick conn_pick(struct conn *c, struct instance **instance)
+{
+    bool first = c->state == CONN_QUEUED ? surge_first(conn_surge(c), &c->place) : !surge_any(conn_surge(c));
+
+    if (!first && conn_look(c) != PICK_NONE)
+        return PICK_FULL;
+    return pick_now(c, instance);
 }
 
 static void no_instance(struct conn *c)
