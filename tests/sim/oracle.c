@@ -493,16 +493,34 @@ static uint64_t in_flight(unsigned i)
     return instance == NULL ? 0 : instance_outstanding(instance);
 }
 
+/* Who has been deregistered is gone once its work has ended, and nobody waits in a queue. */
+static const struct balancer *unsettled(void)
+{
+    const struct generation *generation = rig_generation();
+
+    for (size_t b = 0; b < generation->balancer_count; b++) {
+        const struct balancer *balancer = &generation->balancers[b];
+        if (balancer->instance_count != balancer->registered_count)
+            return balancer;
+        for (size_t i = 0; i < balancer->live->count; i++)
+            if (surge_any(&balancer->live->nodes[i].surge))
+                return balancer;
+    }
+    return NULL;
+}
+
 bool oracle_at_rest(void)
 {
     for (unsigned i = 0; i < PLAN_INSTANCES; i++)
         if (in_flight(i) > 0)
             return false;
-    return true;
+    return unsettled() == NULL;
 }
 
 void oracle_restless(void)
 {
+    if (unsettled() != NULL)
+        world_fail("oracle: nobody has asked for long, and %s still has a deregistered instance or a request in its queue", unsettled()->conf->name);
     for (unsigned i = 0; i < PLAN_INSTANCES; i++)
         if (in_flight(i) > 0)
             world_fail("oracle: nobody has asked for long, and instance %u has %" PRIu64 " requests in flight", i, in_flight(i));
@@ -561,6 +579,8 @@ void oracle_workers_ended(void)
 
     if (accepted > kernel_totals().accepted)
         world_fail("oracle: halb counts %" PRIu64 " connections accepted; its kernel gave it %" PRIu64, accepted, kernel_totals().accepted);
+    if (rig_connections() > 0)
+        world_fail("oracle: the workers have ended, and %u connections are counted as open", rig_connections());
     answers_compare(400, COUNT_ANSWER_400);
     answers_compare(405, COUNT_ANSWER_405);
     answers_compare(408, COUNT_ANSWER_408);

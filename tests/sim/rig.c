@@ -77,6 +77,11 @@ uint64_t rig_serving_us(void)
     return rig.phase == PHASE_STOPPING ? 0 : rig.started_us;
 }
 
+unsigned rig_connections(void)
+{
+    return atomic_load(&rig.shared.connections);
+}
+
 bool rig_calm(void)
 {
     return rig.phase != PHASE_ACTIVE;

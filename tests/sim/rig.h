@@ -24,6 +24,7 @@ unsigned rig_changes(void);                     /* grows with each generation */
 bool rig_changing(void);                        /* a change is on its way to health and workers */
 uint64_t rig_counted(enum worker_counter counter);      /* over all workers; 0: there are none */
 uint64_t rig_serving_us(void);                  /* since when halb listens; 0: not yet, or no more */
+unsigned rig_connections(void);                 /* that halb counts as open, over all workers */
 bool rig_calm(void);                            /* no more faults, everybody well */
 bool rig_stopping(void);
 #endif
