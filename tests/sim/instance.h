@@ -65,6 +65,7 @@ struct visit {
     struct body body;                   /* of the answer */
     bool head_come, decided, answering, answered;       /* of the request in hand */
     bool slowly;                        /* the answer comes in drops */
+    uint64_t answer_at;                 /* where the answer begins in `out` */
     uint64_t cut_at;                    /* the place in `out` at which the connection ends; UINT64_MAX: none */
     enum ending ending;                 /* at cut_at, or after the answer */
     struct stream_visit stream;

@@ -223,6 +223,7 @@ static void thought(struct visit *visit)
     struct instance *instance = visit->instance;
 
     visit->answering = true;
+    visit->answer_at = visit->out.written;
     if (visit->kind == VISIT_CHECK) {
         answer_check(visit, instance->manner != MANNER_SICK);
     } else if (instance->manner == MANNER_GARBLED && dice_permille(&instance->dice, 600)) {

@@ -98,6 +98,14 @@ static size_t write_some(struct visit *visit)
     return outbox_write(&visit->out, &visit->peer, max);
 }
 
+/* A FIN behind all that was asked: halb gets the answer's beginning, and then its end. */
+static bool answer_cut(struct visit *visit)
+{
+    if (visit->ending == ENDS_FIN && visit->out.written > visit->answer_at && visit->in.step == MESSAGE_DONE && peer_readable(&visit->peer) == 0)
+        oracle_answer_broken(visit->asked.id, visit->instance->index);
+    return visit_end(visit, visit->ending);
+}
+
 static void next_drop(struct visit *visit)
 {
     (void)visit_pump(visit);
@@ -112,7 +120,7 @@ bool visit_pump(struct visit *visit)
             break;
         write_some(visit);
         if (visit->out.written == visit->cut_at)
-            return visit_end(visit, visit->ending);
+            return answer_cut(visit);
         if (visit->slowly && visit->answering && !(visit->body.done && outbox_left(&visit->out) == 0)) {
             visit_later(visit, dice_below(&visit->instance->dice, 20000), next_drop);
             return true;

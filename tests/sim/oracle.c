@@ -28,7 +28,8 @@ struct record {
     unsigned reached;                   /* times */
     unsigned instances;                 /* bits: who has seen it */
     unsigned at;                        /* the last one that has */
-    bool misbehaved;
+    uint64_t picked_us;                 /* by whom it was reached last: r->at */
+    bool misbehaved, broken;            /* broken: the last one's answer broke off behind its beginning */
     char how[64];
     unsigned status;
     int by;                             /* who answered; -1: halb */
@@ -399,10 +400,14 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
         world_fail("oracle: request %" PRIu64 " came to instance %u after its client had the answer", id, instance);
     if (r->reached > 0 && !r->ask.repeatable)
         world_fail("oracle: request %" PRIu64 " (%s) must not be repeated, and instance %u is the second to have it", id, r->ask.method, instance);
+    if (r->broken && watch_eligible_throughout(r->at, r->picked_us, picked_us))
+        world_fail("oracle: request %" PRIu64 " is repeated on instance %u, although the answer of instance %u had begun", id, instance, r->at);
     judge_pick(r, instance, picked_us);
     r->reached++;
     r->instances |= 1u << instance;
     r->at = instance;
+    r->broken = false;
+    r->picked_us = picked_us;
     r->reached_us = world_now_us();
     oracle.picks[instance]++;
 }
@@ -429,6 +434,13 @@ void oracle_misbehaved(uint64_t id, unsigned instance, const char *how)
     trace("instance %u does to request %" PRIu64 ": %s", instance, id, how);
     r->misbehaved = true;
     snprintf(r->how, sizeof(r->how), "%s", how);
+}
+
+void oracle_answer_broken(uint64_t id, unsigned instance)
+{
+    struct record *r = record_of(id, "instance");
+
+    r->broken = r->at == instance;
 }
 
 void oracle_manner(unsigned instance, enum manner manner)

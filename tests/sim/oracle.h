@@ -51,6 +51,8 @@ void oracle_request_byte(uint64_t id, unsigned instance, uint64_t at, unsigned c
 void oracle_request_whole(uint64_t id, unsigned instance, uint64_t bytes);
 /* It did (or will do) what it should not with this request: ended, reset, garbled, silence. From then on 502, 504 and a cut are fair. */
 void oracle_misbehaved(uint64_t id, unsigned instance, const char *how);
+/* It has ended its connection with a FIN behind a part of this answer: halb has seen that, and must not give the request to another. */
+void oracle_answer_broken(uint64_t id, unsigned instance);
 /* The manner of an instance changes now. */
 void oracle_manner(unsigned instance, enum manner manner);
 enum manner oracle_manner_of(unsigned instance);

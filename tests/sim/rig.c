@@ -21,6 +21,7 @@
 #define LOOK_US 100000              /* how often it looks for the end of a phase */
 #define CONFIG_BYTES (64 * 1024)
 #define SHUTDOWN_US 30000000        /* what shutdown_timeout is by default */
+#define END_US 30000000             /* how long its end may take when nothing is waited for */
 
 enum phase { PHASE_ACTIVE, PHASE_CALM, PHASE_STOPPING };
 
@@ -29,7 +30,7 @@ static struct rig {
     struct rig_figures figures;
     enum phase phase;
     struct event look;
-    uint64_t started_us, recovered_by_us, rest_by_us, stopped_by_us;
+    uint64_t started_us, recovered_by_us, rest_by_us, stopped_by_us, ended_by_us;
     struct act { struct event event; const struct plan_act *what; bool due; } acts[PLAN_ACTS];
     bool stop_due, cut_due;
 
@@ -494,7 +495,10 @@ static void on_look(struct event *event)
     else if (rig.phase == PHASE_STOPPING && world_now_us() > rig.stopped_by_us) {
         rig.stop_due = rig.cut_due = true;
         rig.stopped_by_us = UINT64_MAX;
+        rig.ended_by_us = world_now_us() + END_US;
         ring_wake(rig.ring);
+    } else if (rig.ended_by_us != 0 && world_now_us() > rig.ended_by_us) {
+        world_fail("rig: halb was told to stop at once, and has not ended since");
     }
     if (rig.phase == PHASE_STOPPING && rig.main != NULL && !task_ended(rig.main))
         ring_wake(rig.ring);            /* the daemon looks for the workers' end, too */
