@@ -25,7 +25,7 @@
 #if SANITIZED
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#define STACK_BYTES ((size_t)1024 * 1024)       /* frames have their red zones */
+#define STACK_BYTES ((size_t)448 * 1024)        /* frames have their red zones */
 #else
 #define STACK_BYTES ((size_t)256 * 1024)
 #endif
