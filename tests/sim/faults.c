@@ -17,10 +17,12 @@
 #define MS_US UINT64_C(1000)
 #define END_LINES 30
 #define TRACK_FAILURES_MOST 5
+#define SEEDS 2             /* of each loop: other requests, and other errors in the n-th place */
 
 /* ---- the scenarios ---- */
 
-static void balancer(struct plan *plan, bool http)
+/* Its instances are first and the next one. */
+static void balancer(struct plan *plan, bool http, unsigned first)
 {
     struct plan_balancer *b = &plan->balancers[http ? 0 : 1];
 
@@ -33,7 +35,7 @@ static void balancer(struct plan *plan, bool http)
              "retries = 3; connect_timeout = \"1s\"; idle_timeout = \"5s\"; connection_draining = { enabled = true; timeout = \"3s\"; };");
     snprintf(b->check, sizeof(b->check), "target = \"%s\"; interval = \"1s\"; timeout = \"500ms\"; unhealthy_threshold = 2; healthy_threshold = 2;",
              http ? "HTTP:8080/health" : "TCP:3307");
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = first; i < first + 2; i++)
         plan->instances[i] = (struct plan_instance){ .present = true, .balancer = http ? 0 : 1, .weight = 1, .registered = true };
 }
 
@@ -47,62 +49,74 @@ static void client(struct plan *plan, enum client_kind kind, uint64_t start_ms, 
         }
 }
 
-static void act(struct plan *plan, uint64_t at_ms, enum act_kind kind, unsigned target, enum manner manner, uint64_t value)
+static void act(struct plan *plan, uint64_t at_ms, enum act_kind kind, unsigned target, uint64_t value)
 {
     for (unsigned i = 0; i < PLAN_ACTS; i++)
         if (!plan->acts[i].present) {
-            plan->acts[i] = (struct plan_act){ .present = true, .at_us = at_ms * MS_US, .kind = kind, .target = target, .manner = manner, .value = value };
+            plan->acts[i] = (struct plan_act){ .present = true, .at_us = at_ms * MS_US, .kind = kind, .target = target,
+                .manner = kind == ACT_MANNER ? (enum manner)value : MANNER_WELL, .value = value };
             return;
         }
 }
 
 static void http_keep_alive(struct plan *plan)
 {
-    balancer(plan, true);
-    client(plan, CLIENT_STEADY, 100, 6, 200, 300);
-    client(plan, CLIENT_STEADY, 150, 6, 0, 300);
-    client(plan, CLIENT_ONE_SHOT, 200, 3, 100, 300);
+    balancer(plan, true, 0);
+    client(plan, CLIENT_STEADY, 100, 20, 300, 300);
+    client(plan, CLIENT_STEADY, 150, 12, 0, 300);
+    client(plan, CLIENT_STEADY, 160, 3, 3000, 300);
+    client(plan, CLIENT_ONE_SHOT, 200, 8, 500, 300);
 }
 
 static void http_chunked(struct plan *plan)
 {
-    balancer(plan, true);
+    balancer(plan, true, 0);
     plan->net.cut_max = 1000;
-    client(plan, CLIENT_STEADY, 100, 4, 0, 20000);
-    client(plan, CLIENT_PIPELINING, 100, 8, 0, 3000);
-    client(plan, CLIENT_SLOW_READER, 200, 2, 100, 9000);
+    client(plan, CLIENT_STEADY, 100, 6, 300, 20000);
+    client(plan, CLIENT_PIPELINING, 100, 12, 200, 3000);
+    client(plan, CLIENT_SLOW_READER, 200, 3, 300, 9000);
+    client(plan, CLIENT_SLOW_SENDER, 900, 3, 300, 900);
 }
 
 static void tcp(struct plan *plan)
 {
-    balancer(plan, false);
-    client(plan, CLIENT_STREAM, 100, 3, 50, 4000);
-    client(plan, CLIENT_STREAM, 100, 2, 0, 150000);
+    balancer(plan, false, 0);
+    client(plan, CLIENT_STREAM, 100, 10, 400, 4000);
+    client(plan, CLIENT_STREAM, 100, 6, 400, 200000);
+    client(plan, CLIENT_STREAM, 100, 4, 0, 2000);
 }
 
 static void health_flapping(struct plan *plan)
 {
-    static const enum manner manners[] = { MANNER_DOWN, MANNER_WELL, MANNER_SICK, MANNER_WELL, MANNER_STOPPED, MANNER_WELL };
+    static const enum manner manners[] = { MANNER_DOWN, MANNER_WELL, MANNER_SICK, MANNER_WELL, MANNER_STOPPED, MANNER_WELL, MANNER_DARK };
 
-    balancer(plan, true);
-    client(plan, CLIENT_STEADY, 100, 12, 900, 300);
+    balancer(plan, true, 0);
+    client(plan, CLIENT_STEADY, 100, 30, 1000, 300);
+    client(plan, CLIENT_ONE_SHOT, 200, 15, 2000, 300);
     for (unsigned i = 0; i < COUNT(manners); i++)
-        act(plan, 1000 + 2500 * i, ACT_MANNER, i / 2 % 2, manners[i], 0);
-    act(plan, 4000, ACT_CHECK, 0, MANNER_WELL, 5);
-    plan->duration_us = 17000 * MS_US;
+        act(plan, 1000 + 2500 * i, ACT_MANNER, i / 2 % 2, manners[i]);
+    act(plan, 4000, ACT_CHECK, 0, 5);
+    plan->duration_us = 20000 * MS_US;
 }
 
+/* Two workers: a change reaches both, or none. Whoever leaves has work in flight. */
 static void drain(struct plan *plan)
 {
-    balancer(plan, true);
-    client(plan, CLIENT_STEADY, 100, 10, 300, 300);
+    plan->workers = 2;
+    balancer(plan, true, 0);
+    balancer(plan, false, 2);
+    client(plan, CLIENT_STEADY, 100, 18, 400, 300);
+    client(plan, CLIENT_STEADY, 120, 18, 400, 300);
     client(plan, CLIENT_SLOW_READER, 900, 3, 200, 9000);
     client(plan, CLIENT_SLOW_SENDER, 900, 3, 200, 500);
-    act(plan, 1000, ACT_DEREGISTER, 0, MANNER_WELL, 0);
-    act(plan, 1800, ACT_REGISTER, 0, MANNER_WELL, 0);
-    act(plan, 2000, ACT_ADMIN, 1, MANNER_WELL, ADMIN_DRAIN);
-    act(plan, 2500, ACT_RELOAD, 0, MANNER_WELL, 7);
-    act(plan, 3000, ACT_ADMIN, 1, MANNER_WELL, ADMIN_AUTO);
+    client(plan, CLIENT_STREAM, 900, 5, 300, 2000);
+    act(plan, 500, ACT_MANNER, 0, MANNER_SLOW);
+    act(plan, 1000, ACT_DEREGISTER, 0, 0);
+    act(plan, 1000, ACT_DEREGISTER, 2, 0);
+    act(plan, 1800, ACT_REGISTER, 0, 0);
+    act(plan, 2000, ACT_ADMIN, 1, ADMIN_DRAIN);
+    act(plan, 2500, ACT_RELOAD, 0, 7);
+    act(plan, 3000, ACT_ADMIN, 1, ADMIN_AUTO);
 }
 
 static const struct scenario {
@@ -116,10 +130,10 @@ static const struct scenario {
     { "drain", drain },
 };
 
-static void scenario_plan(const struct scenario *scenario, struct plan *plan)
+static void scenario_plan(const struct scenario *scenario, uint64_t seed, struct plan *plan)
 {
     *plan = (struct plan){
-        .seed = 1, .mood = MOOD_EVERYTHING, .workers = 1, .zones = 1, .max_connections = 1000, .duration_us = 4000 * MS_US,
+        .seed = seed, .mood = MOOD_EVERYTHING, .workers = 1, .zones = 1, .max_connections = 1000, .duration_us = 4000 * MS_US,
         .net = { .delay_min_us = 50, .delay_max_us = 500, .window_min = 16384, .window_max = 65536 },
     };
     scenario->make(plan);
@@ -139,11 +153,11 @@ static const struct kind {
 };
 
 /* false: the run ended without reaching it. */
-static bool run_fault(const struct scenario *scenario, const struct kind *kind, uint64_t n, bool trace)
+static bool run_fault(const struct scenario *scenario, const struct kind *kind, uint64_t seed, uint64_t n, bool trace)
 {
     struct plan plan;
 
-    scenario_plan(scenario, &plan);
+    scenario_plan(scenario, seed, &plan);
     plan.nth_what = kind->what;
     plan.nth = kind->allocation ? 0 : n;
     alloc_fail_nth(kind->allocation ? n : 0);
@@ -155,13 +169,28 @@ static bool run_fault(const struct scenario *scenario, const struct kind *kind, 
 
 struct loops {
     const struct scenario *scenarios;
+    size_t scenario_count;
     uint64_t *gone_through;             /* shared with the children: by track */
 };
+
+/* Which loop a track is: the first seed of all, then the next. */
+struct loop {
+    const struct scenario *scenario;
+    const struct kind *kind;
+    uint64_t seed;
+};
+
+static struct loop loop_of(const struct loops *loops, uint64_t track)
+{
+    return (struct loop){ &loops->scenarios[track / COUNT(kinds) % loops->scenario_count], &kinds[track % COUNT(kinds)],
+                          1 + track / COUNT(kinds) / loops->scenario_count };
+}
 
 static bool loop_run(void *arg, uint64_t track, uint64_t step)
 {
     const struct loops *loops = arg;
-    bool reached = run_fault(&loops->scenarios[track / COUNT(kinds)], &kinds[track % COUNT(kinds)], step, false);
+    struct loop loop = loop_of(loops, track);
+    bool reached = run_fault(loop.scenario, loop.kind, loop.seed, step, false);
 
     loops->gone_through[track] = reached ? step : step - 1;
     return reached;
@@ -169,22 +198,23 @@ static bool loop_run(void *arg, uint64_t track, uint64_t step)
 
 static void loop_died(void *arg, uint64_t track, uint64_t step, const struct job_death *death)
 {
-    const struct loops *loops = arg;
+    struct loop loop = loop_of(arg, track);
     char line[1024];
 
     job_death_line(death, line, sizeof(line));
     job_death_print_end(death, END_LINES);
-    printf("halb_sim --faults %s --fault %s:%" PRIu64 ": %s: %s\n", loops->scenarios[track / COUNT(kinds)].name, kinds[track % COUNT(kinds)].name, step,
-           death->how, line);
+    printf("halb_sim --faults %s --fault %s:%" PRIu64 " --seed %" PRIu64 ": %s: %s\n", loop.scenario->name, loop.kind->name, step, loop.seed, death->how,
+           line);
     fflush(stdout);
 }
 
-static void print_loops(const struct loops *loops, size_t scenario_count)
+static void print_loops(const struct loops *loops)
 {
-    for (size_t i = 0; i < scenario_count; i++) {
-        printf("%-16s", loops->scenarios[i].name);
-        for (size_t k = 0; k < COUNT(kinds); k++)
-            printf(" %s 1-%" PRIu64 "%s", kinds[k].name, loops->gone_through[i * COUNT(kinds) + k], k + 1 < COUNT(kinds) ? "," : "\n");
+    for (uint64_t track = 0; track < SEEDS * loops->scenario_count * COUNT(kinds); track++) {
+        struct loop loop = loop_of(loops, track);
+        if (loop.kind == kinds)
+            printf("%-16s seed %" PRIu64 ":", loop.scenario->name, loop.seed);
+        printf(" %s 1-%" PRIu64 "%s", loop.kind->name, loops->gone_through[track], loop.kind + 1 < kinds + COUNT(kinds) ? "," : "\n");
     }
 }
 
@@ -202,9 +232,8 @@ static const struct scenario *find_scenario(const char *name)
 
 int sim_faults(const char *scenario, unsigned jobs)
 {
-    struct loops loops = { .scenarios = scenario == NULL ? scenarios : find_scenario(scenario) };
-    size_t count = scenario == NULL ? COUNT(scenarios) : 1;
-    struct jobs conf = { .processes = jobs, .tracks = count * COUNT(kinds), .track_failures_most = TRACK_FAILURES_MOST, .run = loop_run, .died = loop_died, .arg = &loops };
+    struct loops loops = { .scenarios = scenario == NULL ? scenarios : find_scenario(scenario), .scenario_count = scenario == NULL ? COUNT(scenarios) : 1 };
+    struct jobs conf = { .processes = jobs, .tracks = SEEDS * loops.scenario_count * COUNT(kinds), .track_failures_most = TRACK_FAILURES_MOST, .run = loop_run, .died = loop_died, .arg = &loops };
     struct jobs_result result;
 
     if (loops.scenarios == NULL)
@@ -212,19 +241,19 @@ int sim_faults(const char *scenario, unsigned jobs)
     loops.gone_through = mmap(NULL, conf.tracks * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert(loops.gone_through != MAP_FAILED);
     jobs_run(&conf, &result);
-    print_loops(&loops, count);
+    print_loops(&loops);
     jobs_result_print("fault loops", &result);
     munmap(loops.gone_through, conf.tracks * sizeof(uint64_t));
     return result.failures > 0;
 }
 
-int sim_fault(const char *scenario, const char *kind, uint64_t n, bool trace)
+int sim_fault(const char *scenario, const char *kind, uint64_t seed, uint64_t n, bool trace)
 {
     const struct scenario *found = find_scenario(scenario);
 
     for (size_t k = 0; found != NULL && k < COUNT(kinds); k++)
         if (strcmp(kinds[k].name, kind) == 0) {
-            printf("%s\n", run_fault(found, &kinds[k], n, trace) ? "held" : "held; it was not reached");
+            printf("%s\n", run_fault(found, &kinds[k], seed, n, trace) ? "held" : "held; it was not reached");
             return 0;
         }
     if (found != NULL)

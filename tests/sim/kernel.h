@@ -38,7 +38,7 @@ void kernel_end(void);          /* halb has ended: whatever it has left open or 
 void kernel_calm(void);
 
 /* The n-th (from 1) submission gets -ENOMEM (an accept: -EMFILE), the n-th completion is turned into an error, or the n-th new
- * descriptor is refused. 0: none. None after kernel_calm(), either; cancelling and reading an event are not counted and never fail. */
+ * descriptor is refused; also after kernel_calm(). 0: none. Cancelling and reading an event are not counted and never fail. */
 enum kernel_nth { NTH_SUBMISSION, NTH_COMPLETION, NTH_DESCRIPTOR };
 void kernel_fail_nth(enum kernel_nth what, uint64_t n);
 bool kernel_nth_reached(void);

@@ -105,7 +105,7 @@ bool kernel_nth_reached(void)
 
 bool nth_reached(enum kernel_nth what)
 {
-    if (kernel.calm || kernel.nth.n == 0 || kernel.nth.what != what || ++kernel.nth.count != kernel.nth.n)
+    if (kernel.nth.n == 0 || kernel.nth.what != what || ++kernel.nth.count != kernel.nth.n)
         return false;
     kernel.totals.faults++;
     trace("fault: the %lu. %s", (unsigned long)kernel.nth.n,

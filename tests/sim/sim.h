@@ -19,5 +19,5 @@ int sim_kept(const char *path, unsigned jobs);
 int sim_shrink(const struct wanted *wanted);
 int sim_faults(const char *scenario, unsigned jobs);    /* NULL: all */
 /* One of them: the n-th allocation, submission, completion or descriptor of a scenario fails; in this process. */
-int sim_fault(const char *scenario, const char *kind, uint64_t n, bool trace);
+int sim_fault(const char *scenario, const char *kind, uint64_t seed, uint64_t n, bool trace);
 #endif

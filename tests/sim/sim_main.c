@@ -18,7 +18,7 @@ static const char usage[] =
     "halb_sim --seed N --plan [--without WHAT]...           prints what it would do\n"
     "halb_sim --kept FILE [--jobs N]                        the seeds of a file: SEED [--without WHAT]... # what it found\n"
     "halb_sim --faults [SCENARIO] [--jobs N]                the n-th allocation, submission, completion, descriptor fails, n = 1, 2, 3 ...\n"
-    "halb_sim --faults SCENARIO --fault KIND:N [--trace]    one of these, in this process\n";
+    "halb_sim --faults SCENARIO --fault KIND:N [--seed N] [--trace]    one of these, in this process\n";
 
 struct options {
     struct wanted wanted;
@@ -106,7 +106,7 @@ static int run_fault(const struct options *options)
     if (options->scenario == NULL || colon == NULL || !number(colon + 1, &n))
         return refuse("no KIND:N of a scenario: ", options->fault);
     snprintf(kind, sizeof(kind), "%.*s", (int)(colon - options->fault), options->fault);
-    return sim_fault(options->scenario, kind, n, options->trace);
+    return sim_fault(options->scenario, kind, options->seed ? options->wanted.seed : 1, n, options->trace);
 }
 
 static int take_number(const char *text, uint64_t most, uint64_t *ret)
