@@ -27,7 +27,7 @@ static struct {
     struct block *blocks;               /* hashed by address, linear probing */
     size_t room, live;                  /* room: a power of two, at most half full */
     size_t bytes, bytes_peak;
-    uint64_t count, fail_nth;
+    uint64_t count, failed, fail_nth, fail_count;
 } table;
 
 /* ---- the table ---- */
@@ -110,8 +110,10 @@ static bool take(const void *at, size_t *size)
 
 static bool fails(void)
 {
-    if (++table.count != table.fail_nth)
+    table.count++;
+    if (!alloc_nth_reached() || table.failed == table.fail_count)
         return false;
+    table.failed++;
     errno = ENOMEM;
     return true;
 }
@@ -227,12 +229,18 @@ void alloc_begin(void)
     if (table.room > 0)
         memset(table.blocks, 0, table.room * sizeof(*table.blocks));
     table.live = table.bytes = table.bytes_peak = 0;
-    table.count = 0;
+    table.count = table.failed = 0;
 }
 
-void alloc_fail_nth(uint64_t n)
+void alloc_fail_nth(uint64_t n, uint64_t count)
 {
     table.fail_nth = n;
+    table.fail_count = count;
+}
+
+uint64_t alloc_failed(void)
+{
+    return table.failed;
 }
 
 bool alloc_nth_reached(void)

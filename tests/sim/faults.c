@@ -1,6 +1,6 @@
 /*
  * Fault loops: a small run again and again, in which the n-th allocation, submission, completion or descriptor fails, n = 1, 2, 3 ...
- * until a run ends without reaching it. The oracle allows what such a fault may cause; nothing may leak, crash or be a wrong byte.
+ * until a run ends without reaching it; a shortage is an allocation and some more after it. The oracle allows what such a fault may cause; nothing may leak, crash or be a wrong byte.
  */
 #include "common/board.h"
 #include "tests/sim/alloc.h"
@@ -143,10 +143,11 @@ static void scenario_plan(const struct scenario *scenario, uint64_t seed, struct
 
 static const struct kind {
     const char *name;
-    bool allocation;
-    enum kernel_nth what;       /* !allocation */
+    unsigned allocations;       /* so many in a row */
+    enum kernel_nth what;       /* 0 allocations: this */
 } kinds[] = {
-    { "allocation", .allocation = true },
+    { "allocation", .allocations = 1 },
+    { "shortage", .allocations = 8 },
     { "submission", .what = NTH_SUBMISSION },
     { "completion", .what = NTH_COMPLETION },
     { "descriptor", .what = NTH_DESCRIPTOR },
@@ -159,10 +160,10 @@ static bool run_fault(const struct scenario *scenario, const struct kind *kind, 
 
     scenario_plan(scenario, seed, &plan);
     plan.nth_what = kind->what;
-    plan.nth = kind->allocation ? 0 : n;
-    alloc_fail_nth(kind->allocation ? n : 0);
+    plan.nth = kind->allocations > 0 ? 0 : n;
+    alloc_fail_nth(kind->allocations > 0 ? n : 0, kind->allocations);
     rig_run(&plan, trace);
-    return kind->allocation ? alloc_nth_reached() : kernel_nth_reached();
+    return kind->allocations > 0 ? alloc_nth_reached() : kernel_nth_reached();
 }
 
 /* ---- the loops ---- */
@@ -257,6 +258,6 @@ int sim_fault(const char *scenario, const char *kind, uint64_t seed, uint64_t n,
             return 0;
         }
     if (found != NULL)
-        fprintf(stderr, "halb_sim: no kind \"%s\"; there are: allocation submission completion descriptor\n", kind);
+        fprintf(stderr, "halb_sim: no kind \"%s\"; there are: allocation shortage submission completion descriptor\n", kind);
     return 2;
 }

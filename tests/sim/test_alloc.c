@@ -99,17 +99,19 @@ static void test_nth_fails(void **state)
     const struct fail_row *row = *state;
     void *at;
 
-    alloc_fail_nth(3);
+    alloc_fail_nth(3, 2);
     alloc_begin();
-    for (unsigned i = 1; i <= 5; i++) {
+    for (unsigned i = 1; i <= 6; i++) {
+        bool fails = i == 3 || i == 4;
         errno = 0;
         at = used(row->call());
-        assert_int_equal(at == NULL, i == 3);
-        assert_int_equal(errno, i == 3 ? ENOMEM : 0);
+        assert_int_equal(at == NULL, fails);
+        assert_int_equal(errno, fails ? ENOMEM : 0);
         assert_int_equal(alloc_nth_reached(), i >= 3);
+        assert_int_equal(alloc_failed(), i < 3 ? 0 : i == 3 ? 1 : 2);
         free(at);
     }
-    alloc_fail_nth(0);
+    alloc_fail_nth(0, 0);
     assert_false(alloc_nth_reached());
     assert_int_equal(alloc_live_blocks(), 0);
 }

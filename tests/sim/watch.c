@@ -24,7 +24,8 @@ struct spans {                      /* what it was from `at` on; the oldest are 
 static struct watch {
     const struct plan *plan;
     unsigned changes;               /* rig's, when places were looked up */
-    uint64_t fault_us;              /* when the n-th of a fault loop failed; 0: not yet */
+    uint64_t fault_us;              /* when the n-th of a fault loop failed, or the last of those; 0: not yet */
+    uint64_t failed;                /* allocations so far */
     struct place {
         const struct instance *instance;
         const struct balancer *balancer;
@@ -311,8 +312,9 @@ static void queues_look(void)
 
 void watch_look(void)
 {
-    if (watch.fault_us == 0 && (alloc_nth_reached() || kernel_nth_reached()))
+    if (alloc_failed() != watch.failed || (watch.fault_us == 0 && kernel_nth_reached()))
         watch.fault_us = world_now_us();
+    watch.failed = alloc_failed();
     places_find();
     queues_look();
     for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
