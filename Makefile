@@ -8,8 +8,8 @@ CTEST  = ctest --output-on-failure --no-tests=error -j2
 DEPS   = tests/lab/deps
 LAB    = PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m lab
 
-# What `check` repeats under ASan and UBSan: the units, and of the end-to-end tests the data path. `make asan` runs all.
-SHORT = ^unit\.|^fuzz\.|^e2e\.(balance|churn|http|limits|reload|retry|surge|tcp)
+# What `check` repeats under ASan and UBSan: the units, the fault loops, and of the end-to-end tests the data path. `make asan` runs all.
+SHORT = ^unit\.|^fuzz\.|^sim\.(faults|kept|test_)|^e2e\.(balance|churn|http|limits|reload|retry|surge|tcp)
 
 .PHONY: all deps build demo check check-long bench asan tsan sim fuzz lint format install clean
 
