@@ -20,14 +20,19 @@ static int bind_source(int fd, const struct addr *to, const struct addr *source)
     return -errno;
 }
 
-int net_connector(const struct addr *to, const struct addr *source)
+void net_nodelay(int fd)
 {
     static const int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+int net_connector(const struct addr *to, const struct addr *source)
+{
     int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
 
     if (fd < 0)
         return -errno;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     r = bind_source(fd, to, source);
     if (r == 0)
         return fd;

@@ -10,11 +10,12 @@
  * Descriptors are CLOEXEC; errors are -errno.
  */
 
-/* A TCP socket without delay, to be connected to `to`; from source's address if it is of the same family and is here, else
+/* A TCP socket to be connected to `to`; from source's address if it is of the same family and is here, else
  * from the kernel's choice. The port is chosen at connect, per destination. A descriptor, or -errno. */
 int net_connector(const struct addr *to, const struct addr *source);
 /* One that waits to be accepted: a descriptor; -EAGAIN: none does. Leaves the listening socket non-blocking: it is about to close. */
 int net_accept_waiting(int listening);
+void net_nodelay(int fd);                       /* what is sent goes out at once, however small */
 int net_peer(int fd, struct addr *peer);        /* 0, or -ENOTCONN: it has gone already */
 int net_own(int fd, struct addr *own);
 bool net_bytes_waiting(int fd);                 /* received, and nobody has read them */

@@ -19,6 +19,7 @@
 
 #define GOLDEN_RATIO_32 UINT32_C(0x9e3779b9)
 #define LOCAL_LOG_PAUSE_MS 60000
+#define POINTS 20               /* of an interval, about, at which checks begin: many, so that not too many begin at once */
 
 struct registration {
     struct list link;               /* prober's current, or its leaving */
@@ -134,9 +135,17 @@ static void judge(struct registration *reg, const struct check_record *record, u
 
 /* ---- the grid ---- */
 
+/* Spread over the interval, but for those that share a point: the turns that a check needs are most of its cost. */
+static uint64_t phase_of(const struct registration *reg)
+{
+    uint64_t apart_ms = reg->interval_ms / POINTS + 1;
+
+    return (reg->phase * reg->interval_ms >> 32) / apart_ms * apart_ms;
+}
+
 static void grid_set(struct registration *reg)
 {
-    uint64_t now = ring_now_ms(reg->prober->ring), phase_ms = reg->phase * reg->interval_ms >> 32;
+    uint64_t now = ring_now_ms(reg->prober->ring), phase_ms = phase_of(reg);
     uint64_t next = now < phase_ms ? phase_ms : now + reg->interval_ms - (now - phase_ms) % reg->interval_ms;
 
     ring_timer_set(reg->prober->ring, &reg->grid, next);

@@ -131,6 +131,7 @@ static int back_new(struct worker *worker, const struct back_wish *wish, struct 
         net_close(fd);
         return -ENOMEM;
     }
+    net_nodelay(fd);
     side_init(&back->side, fd, on_received, on_sent);
     op_init(&back->connect_op, on_connected);
     timer_init(&back->timer, on_timer);

@@ -64,6 +64,11 @@ bool net_bytes_waiting(int fd)
 }
 
 /* A buffer of a usual size, as full as the window is: who asks compares with sizes of buffers. */
+void net_nodelay(int fd)
+{
+    file_socket(fd, "setsockopt");      /* nothing is delayed here */
+}
+
 size_t net_send_room(int fd)
 {
     const struct socket *socket = &file_socket(fd, "getsockopt")->socket;
