@@ -192,15 +192,13 @@ static json_t *listeners_json(const struct config_balancer *conf)
     return list;
 }
 
-static json_t *balancer_json(const struct control *control, const struct balancer *balancer)
+static json_t *balancer_json(const struct generation *generation, const struct balancer *balancer)
 {
-    const struct generation *generation = control_generation(control);
     size_t index = (size_t)(balancer - generation->balancers);
-    return json_pack("{s:o, s:s, s:n, s:I, s:I, s:o, s:o, s:I}", "load_balancer", text(balancer->conf->name), "scheme",
+    return json_pack("{s:o, s:s, s:n, s:I, s:I, s:o, s:o}", "load_balancer", text(balancer->conf->name), "scheme",
                      scheme_text(balancer->conf->scheme), "dns_name", "in_service", (json_int_t)control_in_service(generation, index),
                      "registered", (json_int_t)control_registered(generation, index), "listeners", listeners_json(balancer->conf),
-                     "instances", instances_json(balancer), "access_log_dropped",
-                     (json_int_t)control_access_dropped(control, balancer->conf));
+                     "instances", instances_json(balancer));
 }
 
 static json_t *health_check_json(const struct config_balancer *conf)
@@ -270,7 +268,7 @@ static void list_balancers(struct call *call)
     const struct generation *generation = control_generation(call->control);
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < generation->balancer_count; i++) {
-        if (json_array_append_new(list, balancer_json(call->control, &generation->balancers[i])) < 0) {
+        if (json_array_append_new(list, balancer_json(generation, &generation->balancers[i])) < 0) {
             json_decref(list);
             list = NULL;
         }
@@ -282,7 +280,7 @@ static void show_balancer(struct call *call)
 {
     const struct balancer *balancer = find_balancer(call);
     if (balancer != NULL)
-        give_json(call->answer, 200, balancer_json(call->control, balancer));
+        give_json(call->answer, 200, balancer_json(control_generation(call->control), balancer));
 }
 
 static void list_instances(struct call *call)

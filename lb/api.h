@@ -9,8 +9,7 @@
  * Main thread.
  *
  * GET  /v1/load-balancers                            list of balancers, each as the next
- * GET  /v1/load-balancers/LB                         {load_balancer, scheme, dns_name, in_service, registered, listeners, instances,
- *                                                     access_log_dropped}
+ * GET  /v1/load-balancers/LB                         {load_balancer, scheme, dns_name, in_service, registered, listeners, instances}
  * GET  /v1/load-balancers/LB/instances               list of instances, each as the next
  * GET  /v1/load-balancers/LB/instances/ID            {load_balancer, instance, state, reason_code, description, since, address,
  *                                                     port, zone, admin, last_check}

@@ -3,7 +3,6 @@
 #include "common/log.h"
 #include "common/net.h"
 #include "common/ring.h"
-#include "lb/access.h"
 #include "lb/generation.h"
 #include "lb/instance.h"
 #include "lb/worker.h"
@@ -22,7 +21,6 @@ struct control {
     struct worker **workers;
     size_t worker_count;
     struct timer drain_timer;
-    const struct access_log *access_log;    /* NULL: none */
 };
 
 static const struct health_texts {
@@ -288,18 +286,6 @@ int control_new(const struct control_conf *conf, struct config *config, struct c
     }
     *ret = control;
     return 0;
-}
-
-void control_set_access_log(struct control *control, const struct access_log *log)
-{
-    control->access_log = log;
-}
-
-uint64_t control_access_dropped(const struct control *control, const struct config_balancer *balancer)
-{
-    const struct config_access_log *log = &balancer->attributes.access_log;
-
-    return control->access_log == NULL || !log->enabled ? 0 : access_log_dropped(control->access_log, log->path);
 }
 
 void control_set_workers(struct control *control, struct worker **workers, size_t count)

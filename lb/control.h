@@ -9,7 +9,6 @@
  * hands them to who plans the checks and to the workers, and ends drainings. Main thread alone.
  * A change has reached every worker when its call returns.
  */
-struct access_log;
 struct control;
 struct generation;
 struct instance;
@@ -31,8 +30,6 @@ struct control_conf {
 int control_new(const struct control_conf *conf, struct config *config, struct control **ret);
 /* The workers, once they run: from now on they get each generation. Borrowed. */
 void control_set_workers(struct control *control, struct worker **workers, size_t count);
-/* NULL: none. Borrowed until control ends. */
-void control_set_access_log(struct control *control, const struct access_log *log);
 void control_free(struct control **control);            /* the workers have ended */
 /* Has every registration that is checked had its first result? */
 bool control_checked(const struct control *control);
@@ -65,7 +62,5 @@ struct instance_health {
 struct instance_health control_health(const struct instance *instance);
 /* "HTTP:80", "TCP:3306": listeners as `status` shows them are the API's business. Instances that get new traffic: */
 size_t control_in_service(const struct generation *generation, size_t balancer);
-/* Lines of the balancer's access log that were dropped; 0: none, or it has no log. */
-uint64_t control_access_dropped(const struct control *control, const struct config_balancer *balancer);
 size_t control_registered(const struct generation *generation, size_t balancer);
 #endif

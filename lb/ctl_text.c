@@ -139,14 +139,6 @@ static void print_instances(const json_t *instances, FILE *to)
     table_fini(&t);
 }
 
-/* Nothing of what is as it should be. */
-static void print_dropped(const json_t *balancer, FILE *to)
-{
-    json_int_t lines = get_number(balancer, "access_log_dropped");
-    if (lines > 0)
-        fprintf(to, "%s  access log: %" JSON_INTEGER_FORMAT " line%s dropped\n", or_dash(get(balancer, "load_balancer")), lines, lines == 1 ? "" : "s");
-}
-
 static void print_status(const json_t *balancers, FILE *to)
 {
     size_t i;
@@ -155,7 +147,6 @@ static void print_status(const json_t *balancers, FILE *to)
         fprintf(to, "%s  %s  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " instances in service\n", or_dash(get(balancer, "load_balancer")),
                 or_dash(get(balancer, "scheme")), get_number(balancer, "in_service"), get_number(balancer, "registered"));
         print_instances(json_object_get(balancer, "instances"), to);
-        print_dropped(balancer, to);
     }
 }
 

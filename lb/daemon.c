@@ -267,10 +267,8 @@ static void finish(struct daemon *daemon)
         ring_timer_stop(daemon->ring, &daemon->look);
     workers_end(daemon);
     sticky_keys_free(&daemon->sticky_keys);
-    if (daemon->access_log != NULL) {
-        control_set_access_log(daemon->control, NULL);
+    if (daemon->access_log != NULL)
         access_log_stop(&daemon->access_log);
-    }
     if (daemon->checks != NULL)
         daemon->hooks->stop(&daemon->checks);
     if (daemon->admin != NULL) {

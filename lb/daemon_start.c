@@ -155,7 +155,6 @@ static int access_begin(struct daemon *daemon, unsigned workers)
 {
     int r = access_log_start(workers, ACCESS_RING_BYTES, &daemon->access_log);
 
-    control_set_access_log(daemon->control, daemon->access_log);
     if (r == 0)
         r = daemon_access_logs_attach(daemon, control_generation(daemon->control)->config);
     return r < 0 ? start_failed("access log", strerror(-r), "give it a path in a folder that exists and that may be written") : 0;

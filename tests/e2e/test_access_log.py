@@ -734,12 +734,11 @@ def test_cannot_be_reopened(place, web, log):
 
 
 def test_full_disk(place, web, log):
-    """Every write fails: requests are served, and the log says it once, not once a line; how many were lost is seen, of each its own."""
+    """Every write fails: requests are served, and the log says it once, not once a line; how many were lost is told."""
     web.serve()
     balancer = place.balancer([web], access_log={"enabled": True, "path": "/dev/full"})
     well = place.balancer([web], **log.settings())
     halb = place.start()
-    assert "dropped" not in halb.ctl("status").stdout
     assert balancer.ask(get()).status == 200
     halb.wait_log("access log /dev/full: can not be written: No space left on device")
     halb.wait_log("access log: 1 line dropped, 1 since the start")
@@ -747,10 +746,6 @@ def test_full_disk(place, web, log):
         assert balancer.ask(get()).status == 200
     assert well.ask(get()).status == 200
     log.wait(1)
-    wait_until(lambda: f"{balancer.name}  access log: 201 lines dropped\n" in halb.ctl("status").stdout, DEADLINE, "201 lines in the status")
-    assert halb.ctl("status").stdout.count("dropped") == 1
-    dropped = {each["load_balancer"]: each["access_log_dropped"] for each in json.loads(halb.ctl("--json", "status").stdout)}
-    assert dropped == {balancer.name: 201, well.name: 0}
     halb.stop()
     assert halb.log().count("can not be written") == 1
     told = [int(n) for n in re.findall(r"access log: (\d+) lines? dropped", halb.log())]
@@ -863,7 +858,6 @@ def test_taken_away_under_load(place, then):
     over.append(True)
     answered = [each for client in clients for each in client.result()]
     assert len(opened(halb, other.path)) == (then == "another")
-    assert [each["access_log_dropped"] for each in json.loads(halb.ctl("--json", "status").stdout)] == [0]
     halb.stop()
     seen = [LINE.match(line.decode("ascii"))["request"].split()[1] for each in (log, other) for line in each.raw().splitlines()]
     assert len(seen) == len(set(seen))

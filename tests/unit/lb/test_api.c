@@ -53,12 +53,6 @@ size_t control_registered(const struct generation *generation, size_t balancer)
     return generation->balancers[balancer].conf->instance_count;
 }
 
-/* Of ha-lbint's log alone. */
-uint64_t control_access_dropped(const struct control *control, const struct config_balancer *balancer)
-{
-    return balancer == control->config->balancers ? 17 : 0;
-}
-
 __attribute__((format(printf, 2, 3))) static void note(struct control *control, const char *format, ...)
 {
     size_t len = strlen(control->asked);
@@ -193,11 +187,10 @@ static void control_end(struct control *c)
 #define LBINT                                                                                                                            \
     "{\"load_balancer\":\"ha-lbint\",\"scheme\":\"internal\",\"dns_name\":null,\"in_service\":1,\"registered\":2,\"listeners\":["           \
     "{\"protocol\":\"HTTP\",\"port\":80,\"instance_protocol\":\"HTTP\",\"instance_port\":8080},"                                           \
-    "{\"protocol\":\"TCP\",\"port\":3306,\"instance_protocol\":\"TCP\",\"instance_port\":3307}],\"instances\":[" LEFT "," RIGHT "]," \
-    "\"access_log_dropped\":17}"
+    "{\"protocol\":\"TCP\",\"port\":3306,\"instance_protocol\":\"TCP\",\"instance_port\":3307}],\"instances\":[" LEFT "," RIGHT "]}"
 #define LBEXT                                                                                                                              \
     "{\"load_balancer\":\"ha-lbext\",\"scheme\":\"internet-facing\",\"dns_name\":null,\"in_service\":0,\"registered\":0,\"listeners\":["      \
-    "{\"protocol\":\"HTTP\",\"port\":80,\"instance_protocol\":\"HTTP\",\"instance_port\":8080}],\"instances\":[],\"access_log_dropped\":0}"
+    "{\"protocol\":\"HTTP\",\"port\":80,\"instance_protocol\":\"HTTP\",\"instance_port\":8080}],\"instances\":[]}"
 #define ERROR(code, message) "{\"error\":{\"code\":\"" code "\",\"message\":\"" message "\"}}"
 #define NOT_YET ERROR("not-found", "not supported by this version")
 #define REGISTERED "{\"load_balancer\":\"ha-lbint\",\"instances\":[\"web-left\",\"web-right\"]}"

@@ -29,12 +29,6 @@ static const struct text_row {
       "  web-left   InService     10.0.20.100:8080  us-east-1a  auto   -\n"
       "  web-right  OutOfService  [fd00::21]:80     -           drain  Instance has failed.\n"
       "ha-lbext  internet-facing  0 of 0 instances in service\n" },
-    { "status: lines that an access log lost, where there are any", CTL_STATUS,
-      "[{\"load_balancer\":\"a\",\"scheme\":\"internal\",\"in_service\":0,\"registered\":0,\"instances\":[],\"access_log_dropped\":17},"
-      "{\"load_balancer\":\"b\",\"scheme\":\"internal\",\"in_service\":0,\"registered\":0,\"instances\":[],\"access_log_dropped\":1},"
-      "{\"load_balancer\":\"c\",\"scheme\":\"internal\",\"in_service\":0,\"registered\":0,\"instances\":[],\"access_log_dropped\":0}]",
-      "a  internal  0 of 0 instances in service\na  access log: 17 lines dropped\n"
-      "b  internal  0 of 0 instances in service\nb  access log: 1 line dropped\nc  internal  0 of 0 instances in service\n" },
     { "status of no balancers is nothing", CTL_STATUS, "[]", "" },
     { "health: ELB's words, since when, the last check and why", CTL_INSTANCE_HEALTH, "[" LEFT "," RIGHT "]",
       "LOAD BALANCER  INSTANCE   STATE         REASON CODE  DESCRIPTION           SINCE                     ADMIN  LAST CHECK\n"
