@@ -20,6 +20,8 @@ static void client_next(struct client *client)
             http_client_end(client);
         event_clear(&client->patience);
         client->done = true;
+    } else if (introduction_spoilt(client)) {
+        return;
     } else if (is_stream(client)) {
         stream_client_next(client);
     } else {
@@ -49,6 +51,8 @@ static void on_patience(struct event *event)
     struct client *client = container_of(event, struct client, patience);
 
     trace("client %u: gives up", client->index);
+    if (client->bad != NULL)
+        world_fail("client %u: its introduction was none, and halb waits still", client->index);
     if (is_stream(client))
         stream_client_give_up(client);
     else
@@ -82,6 +86,8 @@ void client_connect(struct client *client, const struct peer_events *events)
     client_alive(client);
     client->connect_us = world_now_us();
     peer_connect(&client->peer, events, &from, &to);
+    from = peer_own(&client->peer);
+    oracle_named(client->index, &from, &to);
 }
 
 uint64_t client_size(struct client *client)

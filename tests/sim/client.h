@@ -7,7 +7,8 @@
 /*
  * What the parts of a client share; nobody else includes it. client.c holds when it does something, client_http.c its connection,
  * client_answer.c what it makes of answers, client_request.c what it asks, client_illegal.c what nobody may ask, client_stream.c
- * its connections to a TCP balancer, client_tunnel.c requests that become streams.
+ * its connections to a TCP balancer, client_tunnel.c requests that become streams,
+ * client_proxy.c what a proxy says first.
  */
 #define PIPELINE_MAX 8
 
@@ -71,6 +72,8 @@ struct client {
     struct event event;                 /* the next thing that it does by itself: a request, a drop, a sip */
     void (*due)(struct client *client);
     struct event leave;                 /* of a vanishing one */
+    const struct bad *bad;              /* what it introduces itself by, now, that is no introduction */
+    size_t bad_written;
     struct event patience;
     uint64_t alive_us;                  /* when it last read or wrote anything */
     struct http_client http;
@@ -115,6 +118,10 @@ bool tunnel_void(const struct client *client);          /* it has spoken, and ha
 bool tunnel_may_speak(const struct client *client);
 bool tunnel_goes_on(const struct client *client);       /* after the instance's FIN */
 bool tunnel_whole(const struct client *client);         /* its end has come */
+
+/* client_proxy.c */
+bool introduction_spoilt(struct client *client);        /* a connection that begins as none may, for now and then; it is under way */
+void introduction_add(struct client *client, struct outbox *out);       /* after client_connect() */
 
 /* client_stream.c */
 void stream_client_init(struct client *client);

@@ -400,6 +400,7 @@ static void open_new(struct client *client)
     outbox_clear(&http->out);
     message_next(&http->in);
     client_connect(client, &http_events);
+    introduction_add(client, &http->out);
 }
 
 /* A vanishing one goes at a moment, or at a byte. */

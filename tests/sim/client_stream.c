@@ -211,6 +211,8 @@ void stream_client_next(struct client *client)
     client->left--;
     outbox_clear(&out);
     *stream = (struct stream_client){ .open = true, .out = out, .leave_at = UINT64_MAX };
+    client_connect(client, &stream_events);
+    introduction_add(client, &stream->out);
     stream->id = oracle_stream_asked(client->index);
     stream->up_total = stream_size(client);
     stream->down_total = stream_size(client);
@@ -221,5 +223,4 @@ void stream_client_next(struct client *client)
     body_begin(&stream->body, dice);
     outbox_text(&stream->out, "S%llu %llu %llu %c\n", (unsigned long long)stream->id, (unsigned long long)stream->up_total,
                 (unsigned long long)stream->down_total, stream->mode);
-    client_connect(client, &stream_events);
 }

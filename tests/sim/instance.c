@@ -14,7 +14,7 @@ static struct peer *accepted(struct port *port, const struct addr *from, uint64_
 
     if (!addr_equal_host(from, &left) && !addr_equal_host(from, &right))
         world_fail("instance %u: a connection from no node's address", instance->index);
-    visit = visit_new(instance, opened_us);
+    visit = visit_new(instance, from, opened_us);
     return &visit->peer;
 }
 

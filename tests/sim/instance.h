@@ -8,7 +8,7 @@
 /*
  * What the parts of an instance share; nobody else includes it. instance.c holds the ports and the manners, instance_visit.c a
  * connection of halb's, instance_http.c what requests come on it, instance_answer.c and instance_garbled.c what they get,
- * instance_stream.c bytes of a TCP balancer.
+ * instance_stream.c bytes of a TCP balancer, instance_proxy.c the PROXY header before any of it.
  */
 struct instance {
     struct port port;
@@ -22,6 +22,14 @@ struct instance {
 
 enum visit_kind { VISIT_UNKNOWN, VISIT_CHECK, VISIT_REQUESTS, VISIT_STREAM };
 enum ending { ENDS_NOT, ENDS_FIN, ENDS_RESET };
+
+/* The PROXY header, where the plan has one. */
+struct introduction {
+    bool whole, local, check;           /* check: it is of one */
+    size_t len;
+    unsigned char bytes[160];
+    struct addr source, destination;
+};
 
 /* What is asked: of the request in hand. */
 struct asked {
@@ -58,6 +66,8 @@ struct visit {
     bool late;                          /* the event has fired while the instance was stopped */
     bool stale;                         /* what came while it was stopped is read only now */
     uint64_t opened_us, sent_us;        /* sent_us: of the request's first byte */
+    struct addr from;
+    struct introduction introduction;
     unsigned carried;                   /* requests before this one */
     struct message in;
     struct outbox out;
@@ -72,7 +82,7 @@ struct visit {
 };
 
 /* instance_visit.c. What returns false has ended the visit: it is gone. */
-struct visit *visit_new(struct instance *instance, uint64_t opened_us);
+struct visit *visit_new(struct instance *instance, const struct addr *from, uint64_t opened_us);
 void visit_free(struct visit *visit);                           /* its peer holds nothing any more */
 bool visit_end(struct visit *visit, enum ending how);           /* false; ENDS_NOT: nothing, true */
 void visit_later(struct visit *visit, uint64_t in_us, void (*due)(struct visit *visit));
@@ -95,6 +105,11 @@ void answer_switches(struct visit *visit);                      /* 101 */
 
 /* instance_garbled.c: tells the oracle */
 void answer_garbled(struct visit *visit);
+
+/* instance_proxy.c */
+bool introduced(struct visit *visit);                           /* reads on; true: all has come that comes first */
+void introduction_judge(const struct visit *visit, uint64_t id);
+void introduction_judge_check(const struct visit *visit);
 
 /* instance_stream.c */
 #define STREAM_MODES "bcsri"            /* both at once, client first, instance first, instance resets, nobody ends it (tunnels) */

@@ -91,7 +91,7 @@ static bool chain_as_asked(const struct visit *visit)
 
     if (client >= PLAN_CLIENTS)
         return false;
-    from = plan_client_address((unsigned)client);
+    from = plan_client_known(visit->instance->plan, (unsigned)client);
     addr_format_host(&from, address);
     snprintf(wanted, sizeof(wanted), "%.*s%s%s", (int)before.len, before.ptr == NULL ? "" : before.ptr, before.ptr == NULL ? "" : ", ", address);
     return span_is(chain, wanted);
@@ -165,6 +165,7 @@ static void check_come(struct visit *visit)
 {
     if (!span_is(message_field(&visit->in, "Connection", 0), "close") || visit->carried > 0)
         world_fail("instance %u: a check that is not alone on its connection", visit->instance->index);
+    introduction_judge_check(visit);
     visit->kind = VISIT_CHECK;
 }
 
@@ -185,6 +186,7 @@ static enum message_follows on_head(struct message *in)
     if (visit->stale)
         oracle_misbehaved(visit->asked.id, visit->instance->index, "was stopped");
     oracle_reached(visit->asked.id, visit->instance->index, visit->carried == 0 ? visit->opened_us : visit->sent_us, visit->carried);
+    introduction_judge(visit, visit->asked.id);
     return head.lengths > 0 ? FOLLOWS_LENGTH : head.codings > 0 ? FOLLOWS_CHUNKS : FOLLOWS_NOTHING;
 }
 

@@ -18,6 +18,7 @@ static void begin(struct visit *visit)
     if (visit->stale)
         oracle_misbehaved(id, visit->instance->index, "was stopped");
     oracle_stream_reached(id, visit->instance->index, visit->opened_us);
+    introduction_judge(visit, id);
     visit->body = (struct body){ .id = id, .direction = BODY_OF_ANSWER, .instance = visit->instance->index, .total = down,
                                  .framing = BODY_BY_LENGTH };
     body_begin(&visit->body, &visit->instance->dice);

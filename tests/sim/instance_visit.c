@@ -14,13 +14,14 @@ static void on_event(struct event *event)
         visit->due(visit);
 }
 
-struct visit *visit_new(struct instance *instance, uint64_t opened_us)
+struct visit *visit_new(struct instance *instance, const struct addr *from, uint64_t opened_us)
 {
     struct visit *visit = calloc(1, sizeof(*visit));
 
     assert(visit != NULL);
     visit->peer.events = &visit_events;
     visit->instance = instance;
+    visit->from = *from;
     visit->opened_us = opened_us;
     visit->cut_at = UINT64_MAX;
     event_init(&visit->event, on_event);
@@ -136,7 +137,12 @@ bool visit_pump(struct visit *visit)
 /* Nothing was said on it: a TCP check, which has seen what it wanted. (Or work that was given up while it connected.) */
 static void ended_unsaid(struct visit *visit)
 {
-    oracle_check(visit->instance->index, visit->opened_us, true);
+    const struct plan_balancer *balancer = visit->instance->balancer;
+
+    if (visit->introduction.check)
+        introduction_judge_check(visit);
+    if (balancer->proxy_version == 0 || (visit->introduction.check && !balancer->http_check))
+        oracle_check(visit->instance->index, visit->opened_us, true);
     peer_close(&visit->peer);
     visit_free(visit);
 }
@@ -145,7 +151,7 @@ static bool begin_kind(struct visit *visit)
 {
     char first;
 
-    if (visit->kind != VISIT_UNKNOWN || peer_readable(&visit->peer) == 0)
+    if (!introduced(visit) || visit->kind != VISIT_UNKNOWN || peer_readable(&visit->peer) == 0)
         return visit->kind != VISIT_UNKNOWN;
     visit->sent_us = peer_sent_us(&visit->peer);
     (void)visit_read(visit, &first, 1);
@@ -170,7 +176,7 @@ static void on_readable(struct peer *peer)
 {
     struct visit *visit = container_of(peer, struct visit, peer);
 
-    if (visit->instance->manner != MANNER_STOPPED)
+    if (introduced(visit) && visit->instance->manner != MANNER_STOPPED)        /* the first is little enough to be its kernel's */
         (void)read_kind(visit);
 }
 
@@ -200,6 +206,7 @@ static void on_ended(struct peer *peer)
     struct visit *visit = container_of(peer, struct visit, peer);
 
     visit->ended = true;
+    (void)introduced(visit);
     if (visit->kind == VISIT_UNKNOWN && peer_readable(peer) == 0)
         ended_unsaid(visit);
     else if (visit->instance->manner != MANNER_STOPPED)

@@ -14,6 +14,11 @@ void peer_connect(struct peer *peer, const struct peer_events *events, const str
     open_begin(link);
 }
 
+struct addr peer_own(const struct peer *peer)
+{
+    return peer->link->ends[peer->side].addr;
+}
+
 size_t peer_readable(const struct peer *peer)
 {
     return peer->link != NULL ? link_readable(peer->link, peer->side) : 0;

@@ -30,6 +30,7 @@ struct record {
     unsigned at;                        /* the last one that has */
     uint64_t picked_us;                 /* by whom it was reached last: r->at */
     bool misbehaved, broken;            /* broken: the last one's answer broke off behind its beginning */
+    struct named { struct addr source, destination; } named;
     char how[64];
     unsigned status;
     int by;                             /* who answered; -1: halb */
@@ -41,6 +42,7 @@ static struct oracle {
     struct record *records;             /* [room]; id - 1 is the index */
     size_t count, room;
     unsigned picks[PLAN_INSTANCES];
+    struct named named[PLAN_CLIENTS];
     bool incomplete;                    /* somebody asked while not all were in service */
     uint64_t status_seen[600];          /* answers that halb made itself and a client has seen whole */
     uint64_t unanswered, answers_5xx;
@@ -91,6 +93,7 @@ static uint64_t record_add(const struct record *record)
     }
     oracle.records[oracle.count] = *record;
     oracle.records[oracle.count].ask.id = oracle.count + 1;
+    oracle.records[oracle.count].named = oracle.named[record->ask.client];
     oracle.records[oracle.count].asked_us = world_now_us();
     return ++oracle.count;
 }
@@ -410,6 +413,29 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
     r->picked_us = picked_us;
     r->reached_us = world_now_us();
     oracle.picks[instance]++;
+}
+
+void oracle_named(unsigned client, const struct addr *source, const struct addr *destination)
+{
+    oracle.named[client] = (struct named){ *source, *destination };
+}
+
+static bool same_addr(const struct addr *a, const struct addr *b)
+{
+    return addr_equal_host(a, b) && addr_port(a) == addr_port(b);
+}
+
+void oracle_introduced(uint64_t id, unsigned instance, const struct addr *source, const struct addr *destination)
+{
+    const struct record *r = record_of(id, "instance");
+    char named[ADDR_TEXT_MAX], right[ADDR_TEXT_MAX];
+
+    if (!same_addr(source, &r->named.source))
+        world_fail("oracle: request %" PRIu64 " comes to instance %u as from %s; it is from %s", id, instance, addr_format(source, named),
+                   addr_format(&r->named.source, right));
+    if (!same_addr(destination, &r->named.destination))
+        world_fail("oracle: request %" PRIu64 " comes to instance %u as to %s; it is to %s", id, instance, addr_format(destination, named),
+                   addr_format(&r->named.destination, right));
 }
 
 void oracle_request_byte(uint64_t id, unsigned instance, uint64_t at, unsigned char byte)

@@ -44,9 +44,14 @@ void oracle_unanswered(uint64_t id, enum unanswered how);
 /* Its connection, asked for at connect_us, is gone; -ECONNREFUSED: nobody listens there. */
 void oracle_broken(unsigned client, uint64_t connect_us, int err);
 
+/* Client's connections from now on come from there, as far as halb can know: a proxy's word counts. */
+void oracle_named(unsigned client, const struct addr *source, const struct addr *destination);
+
 /* From instances. A whole request head has come. picked_us: when halb chose it: when it called connect, if this is the connection's first
  * request, else when it sent the request's first byte. on_connection: how many it has carried before. */
 void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned on_connection);
+/* The PROXY header that came before it has named these. */
+void oracle_introduced(uint64_t id, unsigned instance, const struct addr *source, const struct addr *destination);
 void oracle_request_byte(uint64_t id, unsigned instance, uint64_t at, unsigned char byte);
 void oracle_request_whole(uint64_t id, unsigned instance, uint64_t bytes);
 /* It did (or will do) what it should not with this request: ended, reset, garbled, silence. From then on 502, 504 and a cut are fair. */

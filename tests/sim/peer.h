@@ -25,6 +25,7 @@ void peer_connect(struct peer *peer, const struct peer_events *events, const str
 size_t peer_readable(const struct peer *peer);          /* bytes that have come and are not read */
 size_t peer_read(struct peer *peer, void *bytes, size_t size);
 size_t peer_write(struct peer *peer, const void *bytes, size_t size);   /* what found room */
+struct addr peer_own(const struct peer *peer);           /* it is connected, or about to be */
 uint64_t peer_sent_us(const struct peer *peer);         /* when halb handed over the next unread byte; readable > 0 */
 void peer_shut(struct peer *peer);                      /* FIN */
 void peer_close(struct peer *peer);                     /* FIN; RST where Linux sends one (unread bytes, or more that comes) */

@@ -21,7 +21,7 @@
 enum part { PART_SHAPE = 0x506c616e, PART_NET, PART_BALANCER, PART_INSTANCES = PART_BALANCER + PLAN_BALANCERS, PART_CLIENTS, PART_ACTS, PART_FAULTS };
 
 /* What came later has numbers of its own. */
-enum feature { FEATURE_TUNNELS = 0x46000001 };
+enum feature { FEATURE_TUNNELS = 0x46000001, FEATURE_PROXIES = 0x46000006 };
 
 struct making {
     struct plan *plan;
@@ -379,6 +379,23 @@ static void make_tunnels(const struct making *making)
         }
 }
 
+/* ---- proxies ---- */
+
+/* Instances that want to be told who comes, and clients that come through a proxy. */
+static void make_proxies(struct plan *plan)
+{
+    struct dice dice = dice_of(plan, FEATURE_PROXIES);
+
+    for (unsigned i = 0; i < PLAN_BALANCERS; i++)
+        plan->balancers[i].proxy_version = dealt(&dice, 15, 1, 2);
+    if (!chance(&dice, 15))
+        return;
+    for (unsigned i = 0; i < PLAN_CLIENTS; i++) {
+        enum introduces kind = (enum introduces)dice_between(&dice, INTRODUCES_V1, INTRODUCES_UNKNOWN);
+        plan->clients[i].introduces = chance(&dice, 50) ? kind : INTRODUCES_NOT;
+    }
+}
+
 /* ---- acts ---- */
 
 static void act_add(struct plan *plan, struct plan_act act)
@@ -517,6 +534,7 @@ void plan_make(uint64_t seed, struct plan *plan)
     make_instances(plan);
     make_clients(&making);
     make_tunnels(&making);
+    make_proxies(plan);
     make_acts(&making);
 }
 
@@ -643,6 +661,35 @@ struct addr plan_client_address(unsigned client)
     return (struct addr){ .in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a020001 + client) } };
 }
 
+static struct addr named(const struct plan *plan, unsigned client, const char *ipv4, const char *ipv6, uint16_t port)
+{
+    enum introduces kind = plan->clients[client].introduces;
+    struct addr addr;
+    int r = addr_parse(kind == INTRODUCES_V1_IPV6 || kind == INTRODUCES_V2_IPV6 ? ipv6 : ipv4, &addr);
+
+    assert(r == 0);
+    return addr_with_port(addr, port);
+}
+
+struct addr plan_client_named(const struct plan *plan, unsigned client)
+{
+    return named(plan, client, "198.51.100.7", "2001:db8::a:0:7", (uint16_t)(7000 + client));
+}
+
+struct addr plan_destination_named(const struct plan *plan, unsigned client)
+{
+    return named(plan, client, "203.0.113.1", "2001:db8:1::1", 443);
+}
+
+struct addr plan_client_known(const struct plan *plan, unsigned client)
+{
+    enum introduces kind = plan->clients[client].introduces;
+
+    if (kind == INTRODUCES_NOT || kind == INTRODUCES_LOCAL || kind == INTRODUCES_UNKNOWN)
+        return plan_client_address(client);
+    return plan_client_named(plan, client);
+}
+
 const char *plan_balancer_name(unsigned balancer)
 {
     return balancer == 0 ? "web" : "tcp";
@@ -699,15 +746,40 @@ static void config_registered(struct text *text, const struct plan *plan, unsign
     text_add(text, " ];\n");
 }
 
+static void config_listener(struct text *text, const struct plan *plan, unsigned index)
+{
+    const struct plan_balancer *b = &plan->balancers[index];
+    const char *protocol = b->http ? "HTTP" : "TCP", *comma = "";
+
+    text_add(text, "    listeners = ( { protocol = \"%s\"; port = %u; instance_protocol = \"%s\"; instance_port = %u; proxy_protocol_from = [", protocol,
+             b->port, protocol, b->instance_port);
+    for (unsigned i = 0; i < PLAN_CLIENTS; i++) {
+        struct addr at = plan_client_address(i);
+        char address[ADDR_TEXT_MAX];
+        if (plan->clients[i].introduces == INTRODUCES_NOT)
+            continue;
+        text_add(text, "%s \"%s/32\"", comma, addr_format_host(&at, address));
+        comma = ",";
+    }
+    text_add(text, " ]; } );\n");
+}
+
+static void config_policies(struct text *text, const struct plan_balancer *b)
+{
+    if (b->proxy_version == 0)
+        return;
+    text_add(text, "    policies = ( { name = \"proxy\"; type = \"ProxyProtocolPolicyType\"; version = %u; } );\n", b->proxy_version);
+    text_add(text, "    backend_servers = ( { instance_port = %u; policies = [ \"proxy\" ]; } );\n", b->instance_port);
+}
+
 static void config_balancer(struct text *text, const struct plan *plan, unsigned index, uint64_t variant, struct dice *dice)
 {
     const struct plan_balancer *b = &plan->balancers[index];
-    const char *protocol = b->http ? "HTTP" : "TCP";
 
     text_add(text, "{\n    name = \"%s\";\n", plan_balancer_name(index));
     config_subnets(text, plan);
-    text_add(text, "    listeners = ( { protocol = \"%s\"; port = %u; instance_protocol = \"%s\"; instance_port = %u; } );\n", protocol, b->port,
-             protocol, b->instance_port);
+    config_listener(text, plan, index);
+    config_policies(text, b);
     text_add(text, "    health_check = { %s };\n", b->check);
     config_registered(text, plan, index);
     text_add(text, "    attributes = { %s", b->attributes);

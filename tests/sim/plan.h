@@ -24,6 +24,7 @@ struct plan_balancer {
     unsigned surge_queue;
     bool upgrades;              /* a WebSocket may be asked for */
     uint64_t tunnel_timeout_ms; /* 0: no client has tunnels */
+    unsigned proxy_version;     /* of the header before all that instances get; 0: none */
 };
 
 /* How an instance is. WELL answers checks and requests at once. */
@@ -62,11 +63,15 @@ enum client_kind {
 };
 const char *client_kind_text(enum client_kind kind);
 
+/* What a proxy says of a client before its first byte; nobody says anything of most. */
+enum introduces { INTRODUCES_NOT, INTRODUCES_V1, INTRODUCES_V2, INTRODUCES_V1_IPV6, INTRODUCES_V2_IPV6, INTRODUCES_LOCAL, INTRODUCES_UNKNOWN };
+
 struct plan_client {
     bool present;
     enum client_kind kind;
     unsigned balancer;
     unsigned zone;                      /* whose node it asks */
+    enum introduces introduces;
     uint64_t start_us, pause_max_us;    /* between its requests */
     unsigned requests;                  /* stream: connections */
     uint32_t body_max;                  /* of requests and of answers */
@@ -127,4 +132,8 @@ const char *plan_balancer_name(unsigned balancer);
 struct addr plan_node_address(unsigned zone);
 struct addr plan_instance_address(unsigned instance);
 struct addr plan_client_address(unsigned client);
+/* Whom and what its proxy names, and who it is as far as halb can know. */
+struct addr plan_client_named(const struct plan *plan, unsigned client);
+struct addr plan_destination_named(const struct plan *plan, unsigned client);
+struct addr plan_client_known(const struct plan *plan, unsigned client);
 #endif

@@ -279,6 +279,8 @@ static bool any_tried(void)
 {
     uint64_t now = world_now_us(), from = now > QUEUED_US ? now - QUEUED_US : 0;
 
+    if (watch.plan->net.syn_lost > 0)
+        return true;                    /* a try may end by connect_timeout */
     for (unsigned i = 0; i < PLAN_INSTANCES; i++)
         if (watch.plan->instances[i].present && watch_bad_within(i, from, now))
             return true;
