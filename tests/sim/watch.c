@@ -11,6 +11,7 @@
 
 #define SPANS 512                   /* changes of one instance that are remembered */
 #define SLACK_US 500000             /* network and turns, beside what the plan's stalls add */
+#define BLAME_US 100000             /* a manner may show so much later */
 #define RESULTS_MOST 8             /* of one registration in one step */
 #define NODES_MOST 2
 #define QUEUE_SLACK_US 50000        /* from room to who waits for it, beside what is late by plan */
@@ -174,6 +175,17 @@ static bool same_record(const struct check_record *a, const struct check_record 
     return a->at_ms == b->at_ms && a->duration_us == b->duration_us && a->reason == b->reason;
 }
 
+/* What halb itself lacks is no fault of an instance. A completion that is turned into an error may be a reset, which is one. */
+static void blame_look(const struct place *place, unsigned index, const struct check_record *record)
+{
+    if (record->reason == CHECK_OK || record->reason == CHECK_LOCAL || watch.fault_us == 0)
+        return;
+    if (watch.plan->nth > 0 && watch.plan->nth_what == NTH_COMPLETION)
+        return;
+    if (spans_within(&place->manner, world_now_us() - record->duration_us - BLAME_US, world_now_us()) == 1u << MANNER_WELL)
+        world_fail("watch: instance %u is well, and a check of it failed: reason %d", index, record->reason);
+}
+
 /* Folds what has come since the last look; the newest is first in the history. */
 static void results_fold(struct place *place, unsigned index)
 {
@@ -186,6 +198,7 @@ static void results_fold(struct place *place, unsigned index)
         world_fail("watch: instance %u: a result, and no record of it", index);
     while (fresh-- > 0) {
         spacing_check(place, index, records[fresh].at_ms);
+        blame_look(place, index, &records[fresh]);
         fold(place, records[fresh].reason);
         place->last = records[fresh];
         place->streak++;
