@@ -48,6 +48,7 @@ struct http_client {
     uint64_t idle_since_us;
     uint64_t leave_at;                  /* place in `out` at which it leaves; UINT64_MAX: none */
     char cookie[256];
+    int cookie_of;                      /* the instance that it names */
 };
 
 struct stream_client {

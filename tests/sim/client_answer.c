@@ -1,4 +1,5 @@
 /* What a client makes of the answers on its connection: one for each request, in order, whole, well framed, and nothing else. */
+#include "alloc.h"
 #include "client.h"
 #include "common/list.h"
 #include "tests/fuzz/strict.h"
@@ -119,14 +120,18 @@ static enum message_follows framing(struct client *client, const struct request 
     return FOLLOWS_ALL;
 }
 
-static void note_cookie(struct client *client)
+/* An answer binds its client to the instance that gave it, unless the request was for that. */
+static void note_cookie(struct client *client, const struct request *request)
 {
     struct span cookie = message_field(&client->http.in, "Set-Cookie", 0);
     const char *end = cookie.ptr == NULL ? NULL : memchr(cookie.ptr, ';', cookie.len);
     size_t len = end == NULL ? cookie.len : (size_t)(end - cookie.ptr);
+    bool due = client->balancer->sticky && client->http.instance >= 0 && request->ask.claim != client->http.instance + 1;
 
+    must_be(client, due == (cookie.ptr != NULL) || alloc_nth_reached(), due ? "a cookie" : "no cookie");
     if (len == 0 || len >= sizeof(client->http.cookie))
         return;
+    client->http.cookie_of = client->http.instance;
     memcpy(client->http.cookie, cookie.ptr, len);
     client->http.cookie[len] = '\0';
 }
@@ -151,7 +156,7 @@ static enum message_follows on_head(struct message *in)
     if (request->tunnel.mode != '\0')
         tunnel_refused(client, request);
     note_end(client, request);
-    note_cookie(client);
+    note_cookie(client, request);
     if (request->illegal != NULL)
         must_be(client, illegal_answered_by(request, status, http->instance), "what an illegal request gets");
     if (request->illegal == NULL || !illegal_late(request))

@@ -143,6 +143,8 @@ static void request_begin(struct client *client)
         tunnel_make(client, request);
     else
         request_make(client, request, http->burst == 0);
+    if (request->illegal == NULL && http->cookie[0] != '\0' && !dice_permille(&client->dice, 100))
+        request->ask.claim = http->cookie_of + 1;       /* else what it gives back is forged */
     oracle_ask(&request->ask);
     request->body.id = request->ask.id;
     request->begin_at = http->out.added;

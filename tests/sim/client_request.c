@@ -159,7 +159,7 @@ void request_add_head(struct client *client, const struct request *request, stru
     if (dice_permille(dice, 100))
         outbox_text(out, "X-Forwarded-For: 192.0.2.7\r\nX-Before: 192.0.2.7\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Proto: https\r\n");
     if (client->http.cookie[0] != '\0')
-        outbox_text(out, "Cookie: %s\r\n", client->http.cookie);
+        outbox_text(out, "Cookie: %s%s\r\n", client->http.cookie, request->ask.claim == 0 ? "00" : "");
     if (request->tunnel.mode != '\0')
         tunnel_add_fields(client, request, out);
     else

@@ -392,6 +392,20 @@ static void judge_pick(const struct record *r, unsigned instance, uint64_t picke
         world_fail("oracle: request %" PRIu64 " was given to instance %u, which was out of service", r->ask.id, instance);
 }
 
+/* A cookie's instance is taken as long as it may be, and is not full. */
+static void judge_claim(const struct record *r, unsigned instance, uint64_t picked_us)
+{
+    unsigned claim = (unsigned)r->ask.claim - 1;
+    const struct plan_instance *i = &oracle.plan->instances[claim % PLAN_INSTANCES];
+
+    if (r->ask.claim == 0 || claim == instance || r->reached > 0 || i->max_connections > 0 || i->weight == 0 || oracle.plan->zones > 1)
+        return;
+    if (watch_bad_within(claim, lingering(r), world_now_us()) || resources_failed(r) || oracle.plan->net.syn_lost > 0 || slow_world(r))
+        return;                         /* it may have been tried */
+    if (watch_eligible_throughout(claim, r->asked_us, world_now_us()))
+        world_fail("oracle: request %" PRIu64 " has a cookie of instance %u and was given to instance %u at %" PRIu64, r->ask.id, claim, instance, picked_us);
+}
+
 void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned on_connection)
 {
     struct record *r = record_of(id, "instance");
@@ -405,6 +419,7 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
         world_fail("oracle: request %" PRIu64 " (%s) must not be repeated, and instance %u is the second to have it", id, r->ask.method, instance);
     if (r->broken && watch_eligible_throughout(r->at, r->picked_us, picked_us))
         world_fail("oracle: request %" PRIu64 " is repeated on instance %u, although the answer of instance %u had begun", id, instance, r->at);
+    judge_claim(r, instance, picked_us);
     judge_pick(r, instance, picked_us);
     r->reached++;
     r->instances |= 1u << instance;

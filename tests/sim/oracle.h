@@ -18,6 +18,7 @@ struct oracle_ask {
     uint64_t body_bytes;        /* of the request */
     uint64_t answer_bytes;      /* asked for */
     unsigned code;              /* asked for */
+    int claim;                  /* the instance that its cookie names, plus one; 0: none, or a forged one */
 };
 
 void oracle_begin(const struct plan *plan);

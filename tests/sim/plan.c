@@ -21,7 +21,7 @@
 enum part { PART_SHAPE = 0x506c616e, PART_NET, PART_BALANCER, PART_INSTANCES = PART_BALANCER + PLAN_BALANCERS, PART_CLIENTS, PART_ACTS, PART_FAULTS };
 
 /* What came later has numbers of its own. */
-enum feature { FEATURE_TUNNELS = 0x46000001, FEATURE_PROXIES = 0x46000006 };
+enum feature { FEATURE_TUNNELS = 0x46000001, FEATURE_PROXIES = 0x46000006, FEATURE_STICKY = 0x46000024 };
 
 struct making {
     struct plan *plan;
@@ -396,6 +396,17 @@ static void make_proxies(struct plan *plan)
     }
 }
 
+/* ---- stickiness ---- */
+
+static void make_sticky(struct plan *plan)
+{
+    struct dice dice = dice_of(plan, FEATURE_STICKY);
+    struct plan_balancer *web = &plan->balancers[0];
+
+    web->sticky = chance(&dice, 20);
+    web->even = web->even && !web->sticky;
+}
+
 /* ---- acts ---- */
 
 static void act_add(struct plan *plan, struct plan_act act)
@@ -535,6 +546,7 @@ void plan_make(uint64_t seed, struct plan *plan)
     make_clients(&making);
     make_tunnels(&making);
     make_proxies(plan);
+    make_sticky(plan);
     make_acts(&making);
 }
 
@@ -761,14 +773,21 @@ static void config_listener(struct text *text, const struct plan *plan, unsigned
         text_add(text, "%s \"%s/32\"", comma, addr_format_host(&at, address));
         comma = ",";
     }
-    text_add(text, " ]; } );\n");
+    text_add(text, " ];%s } );\n", b->sticky ? " policies = [ \"sticky\" ];" : "");
 }
 
 static void config_policies(struct text *text, const struct plan_balancer *b)
 {
+    if (!b->sticky && b->proxy_version == 0)
+        return;
+    text_add(text, "    policies = (");
+    if (b->sticky)
+        text_add(text, " { name = \"sticky\"; type = \"LBCookieStickinessPolicyType\"; }%s", b->proxy_version > 0 ? "," : "");
+    if (b->proxy_version > 0)
+        text_add(text, " { name = \"proxy\"; type = \"ProxyProtocolPolicyType\"; version = %u; }", b->proxy_version);
+    text_add(text, " );\n");
     if (b->proxy_version == 0)
         return;
-    text_add(text, "    policies = ( { name = \"proxy\"; type = \"ProxyProtocolPolicyType\"; version = %u; } );\n", b->proxy_version);
     text_add(text, "    backend_servers = ( { instance_port = %u; policies = [ \"proxy\" ]; } );\n", b->instance_port);
 }
 

@@ -25,6 +25,7 @@ struct plan_balancer {
     bool upgrades;              /* a WebSocket may be asked for */
     uint64_t tunnel_timeout_ms; /* 0: no client has tunnels */
     unsigned proxy_version;     /* of the header before all that instances get; 0: none */
+    bool sticky;                /* by LB cookie */
 };
 
 /* How an instance is. WELL answers checks and requests at once. */

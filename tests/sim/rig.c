@@ -11,6 +11,7 @@
 #include "lb/halb_checks.h"
 #include "lb/instance.h"
 #include "lb/listener.h"
+#include "lb/sticky.h"
 #include "lb/worker.h"
 #include "oracle.h"
 #include <errno.h>
@@ -44,6 +45,7 @@ static struct rig {
     unsigned changes;
     bool changing;
     struct worker_shared shared;
+    struct sticky_keys *sticky_keys;
     struct worker **workers;
     unsigned worker_count;
     bool started;
@@ -308,6 +310,7 @@ static unsigned power_of_two(unsigned least)
 static int begin(void)
 {
     struct ring_conf ring_conf = { .ops_max = 1024, .small_count = 16, .small_bytes = 16 * 1024, .woken = on_woken };
+    static const struct sticky_key sticky_key = { .bytes = "a key of this world alone" };
     struct config *config = config_of(0);
     int r;
 
@@ -324,9 +327,15 @@ static int begin(void)
         return r;
     }
     rig.shared.board = rig.board;
+    if (rig.plan->balancers[0].sticky)
+        r = sticky_keys_new(&sticky_key, NULL, &rig.sticky_keys);
+    rig.shared.sticky_keys = rig.sticky_keys;
     rig.shared.small_buffers = rig.plan->faults.buffers > 0 ? power_of_two(rig.plan->faults.buffers) : WORKER_SMALL_BUFFERS;
     rig.shared.bulk_buffers = rig.plan->faults.buffers > 0 ? 2 : WORKER_BULK_BUFFERS;
-    r = control_begin(config);
+    if (r == 0)
+        r = control_begin(config);
+    else
+        config_free(&config);
     rig.workers = calloc(rig.plan->workers, sizeof(struct worker *));
     if (rig.workers == NULL)
         r = -ENOMEM;
@@ -366,6 +375,7 @@ static void finish(void)
     rig.changes++;
     if (rig.control != NULL)
         control_free(&rig.control);
+    sticky_keys_free(&rig.sticky_keys);
     if (rig.board != NULL)
         board_free(&rig.board);
     if (rig.ring != NULL)
