@@ -244,11 +244,15 @@ static bool first_checks_pending(const struct conn *c)
 /* Those who wait longer go first. */
 static enum pick conn_pick(struct conn *c, struct instance **instance)
 {
+    enum pick result;
     bool first = c->state == CONN_QUEUED ? surge_first(conn_surge(c), &c->place) : !surge_any(conn_surge(c));
 
     if (!first && conn_look(c) != PICK_NONE)
         return PICK_FULL;
-    return pick_now(c, instance);
+    result = pick_now(c, instance);
+    if (result == PICK_FULL && c->state == CONN_QUEUED && conn_look(c) == PICK_ONE)
+        surge_stand_aside(conn_surge(c), &c->place);    /* the room is where it has failed */
+    return result;
 }
 
 static void no_instance(struct conn *c)

@@ -136,6 +136,30 @@ static void test_queue(void **state)
     teardown(&s);
 }
 
+/* Who can not use what became free lets the next have it, and is the first again at the next call. */
+static void test_aside(void **state)
+{
+    struct stage s;
+    (void)state;
+    setup(&s, 3);
+    surge_call(&s.surge);
+    assert_true(surge_called(&s.surge, &s.places[0]));
+    surge_stand_aside(&s.surge, &s.places[0]);
+    assert_true(surge_first(&s.surge, &s.places[1]));
+    assert_true(surge_called(&s.surge, &s.places[1]));
+    surge_stand_aside(&s.surge, &s.places[1]);
+    surge_leave(&s.surge, &s.places[1]);
+    assert_true(surge_called(&s.surge, &s.places[2]));
+    surge_stand_aside(&s.surge, &s.places[2]);
+    assert_false(surge_first(&s.surge, &s.places[0]));      /* nobody is */
+    surge_call(&s.surge);
+    assert_true(surge_first(&s.surge, &s.places[0]));
+    assert_true(surge_called(&s.surge, &s.places[0]));
+    surge_leave(&s.surge, &s.places[0]);
+    surge_leave(&s.surge, &s.places[2]);
+    teardown(&s);
+}
+
 static void test_a_call_wakes_the_ring(void **state)
 {
     struct stage s;
@@ -474,6 +498,7 @@ int main(void)
     size_t count = 0;
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_bound);
     ROWS(queues, test_queue);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_aside);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_a_call_wakes_the_ring);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_order_over_threads);
     ROWS(stresses, test_stress);
