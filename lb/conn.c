@@ -38,7 +38,7 @@
 
 #define BIT(n) (1u << (n))
 #define LINGER_MS 2000
-#define LAST_CHANCE_MS 500                  /* for the first request of a new connection, when we are stopping */
+#define LAST_CHANCE_MS 500                  /* for the next request of a connection, when we are stopping */
 
 static const char *const close_texts[] = {
 #define X(name, text) text,
@@ -333,15 +333,14 @@ bool conn_bytes_waiting(const struct conn *c)
     return net_bytes_waiting(c->front.fd);
 }
 
-/* A request that was under way when we began to stop is answered; a new connection has a moment to make its first. */
-static void conn_wind_up(struct conn *c)
+/* A request that was under way when we began to stop is answered. Who was let in, or told that the connection goes on, may be about to make
+ * the next: it has a moment, and the answer will say that it was the last. */
+void conn_wind_up(struct conn *c)
 {
     bool between = c->state == CONN_READ_HEAD && c->in_head == NULL && c->front.inbox == NULL && !conn_bytes_waiting(c);
+    bool waits = c->deadline_ms > ring_now_ms(conn_ring(c)) + LAST_CHANCE_MS;
 
-    c->keep_alive = false;
-    if (between && c->requests > 0)
-        conn_close(c, CLOSE_STOPPING, false);
-    else if (between || c->state == CONN_READ_PROXY)
+    if (waits && (between || c->state == CONN_READ_PROXY))
         conn_deadline(c, LAST_CHANCE_MS);
 }
 

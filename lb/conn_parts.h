@@ -64,6 +64,7 @@ void conn_deadline(struct conn *c, uint64_t in_ms);
 void conn_close(struct conn *c, enum close_why why, bool reset);        /* also in the middle of an answer: the client sees that it broke off */
 void conn_settle(struct conn *c);
 void conn_linger(struct conn *c, enum close_why why);           /* FIN, then reads on for a while */
+void conn_wind_up(struct conn *c);                              /* we stop, or its listener has gone: what it is at is the last */
 
 /* Has the client sent something that only the kernel knows of yet? Closing would reset it, and the answer with it. */
 bool conn_bytes_waiting(const struct conn *c);

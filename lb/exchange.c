@@ -18,6 +18,8 @@ void conn_await_head(struct conn *c)
 {
     conn_deadline(c, conn_attributes(c)->idle_timeout_ms);
     conn_read_head(c);
+    if (!conn_may_stay(c))
+        conn_wind_up(c);
 }
 
 /* The exchange is over: nothing of it may be left behind for the next. */
@@ -59,7 +61,7 @@ void conn_answer_send(struct conn *c)
     } else if (text != NULL) {
         c->answer = NULL;
         side_send_text(conn_ring(c), &c->front, text);
-    } else if (c->keep_alive && conn_may_stay(c)) {
+    } else if (c->keep_alive) {
         next_request(c);
     } else {
         conn_linger(c, CLOSE_REFUSED);
@@ -152,7 +154,7 @@ void conn_deliver(struct conn *c)
 /* Where the end is our wish, requests may be on their way that would meet a closed socket: its reset would take the answer along. */
 void conn_exchange_end(struct conn *c)
 {
-    if (c->request_whole && c->keep_alive && conn_may_stay(c))
+    if (c->request_whole && c->keep_alive)
         next_request(c);
     else if (c->request_whole && c->client_ends && c->front.inbox == NULL && !conn_bytes_waiting(c))
         conn_close(c, CLOSE_DONE, false);
