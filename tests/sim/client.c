@@ -80,11 +80,11 @@ void client_alive(struct client *client)
 
 void client_connect(struct client *client, const struct peer_events *events)
 {
-    struct addr from = plan_client_address(client->index);
-    struct addr to = addr_with_port(plan_node_address(client->conf->zone), client->balancer->port);
+    struct addr from = plan_client_address(client->plan, client->index);
+    struct addr to = addr_with_port(plan_node_address(client->conf->zone), plan_client_port(client->plan, client->index));
 
     client_alive(client);
-    client->connect_us = world_now_us();
+    client->door = (struct door){ .opened_us = world_now_us() };
     peer_connect(&client->peer, events, &from, &to);
     from = peer_own(&client->peer);
     oracle_named(client->index, &from, &to);

@@ -8,7 +8,7 @@
  * What the parts of a client share; nobody else includes it. client.c holds when it does something, client_http.c its connection,
  * client_answer.c what it makes of answers, client_request.c what it asks, client_illegal.c what nobody may ask, client_stream.c
  * its connections to a TCP balancer, client_tunnel.c requests that become streams,
- * client_proxy.c what a proxy says first.
+ * client_proxy.c what a proxy says first, client_door.c what becomes of a connection with its listener.
  */
 #define PIPELINE_MAX 8
 
@@ -29,6 +29,7 @@ struct request {
     } tunnel;
     unsigned fillers, filler_max;
     uint64_t begin_at, end_at;          /* places in `out`; end_at UINT64_MAX: not known yet */
+    uint64_t begun_us;
     uint64_t idle_us;                   /* how long the connection has idled before it; UINT64_MAX: it is the first */
 };
 
@@ -61,6 +62,11 @@ struct stream_client {
     struct body body;
 };
 
+struct door {
+    uint64_t opened_us, connected_us;   /* the connection: SYN, and its answer */
+    uint64_t heard_us;                  /* when halb sent the last piece that we have read */
+};
+
 struct client {
     const struct plan *plan;
     const struct plan_client *conf;
@@ -69,7 +75,7 @@ struct client {
     bool hurried, done;
     struct dice dice;
     struct peer peer;
-    uint64_t connect_us;                /* when it asked for its connection */
+    struct door door;
     struct event event;                 /* the next thing that it does by itself: a request, a drop, a sip */
     void (*due)(struct client *client);
     struct event leave;                 /* of a vanishing one */
@@ -130,4 +136,11 @@ void stream_client_fini(struct client *client);
 void stream_client_next(struct client *client);
 void stream_client_leave(struct client *client);
 void stream_client_give_up(struct client *client);
+
+/* client_door.c */
+void door_opened(struct client *client);                        /* connected */
+void door_ended(const struct client *client);
+void door_denied(const struct client *client);                  /* its connection is gone */
+uint64_t door_left_us(const struct client *client);             /* UINT64_MAX: its listener is there */
+bool door_gone(const struct client *client, uint64_t begun_us, bool first);
 #endif

@@ -47,6 +47,8 @@ static enum unanswered how_ended(const struct client *client, const struct reque
 
     if (late || http->state == HTTP_ENDING || request->begin_at >= http->out.written || crossed(client, request))
         return UNANSWERED_LEFT;
+    if (!http->answer_byte && door_gone(client, request->begun_us, http->answered == 0))
+        return UNANSWERED_LEFT;
     return how;
 }
 
@@ -62,6 +64,8 @@ static void gone(struct client *client, enum unanswered how)
 
     if (http->state == HTTP_CONNECTING)
         client->left--;                 /* or who never gets through would try for ever */
+    else
+        door_denied(client);
     while (http->count > 0) {
         oracle_unanswered(http->queue[0].ask.id, how_ended(client, &http->queue[0], how));
         queue_pop(http);
@@ -145,9 +149,11 @@ static void request_begin(struct client *client)
         request_make(client, request, http->burst == 0);
     if (request->illegal == NULL && http->cookie[0] != '\0' && !dice_permille(&client->dice, 100))
         request->ask.claim = http->cookie_of + 1;       /* else what it gives back is forged */
+    request->ask.listener_left_us = door_left_us(client);
     oracle_ask(&request->ask);
     request->body.id = request->ask.id;
     request->begin_at = http->out.added;
+    request->begun_us = world_now_us();
     request->idle_us = http->answered == 0 ? UINT64_MAX : world_now_us() - http->idle_since_us;
     if (request->illegal != NULL)
         illegal_add(request, &http->out);
@@ -275,10 +281,13 @@ static bool read_some(struct client *client, size_t most)
 {
     static char bytes[READ_BYTES];
     struct http_client *http = &client->http;
-    size_t n = http->state == HTTP_CLOSED ? 0 : peer_read(&client->peer, bytes, most < READ_BYTES ? most : READ_BYTES);
+    size_t n;
 
-    if (n > 0)
-        client_alive(client);
+    if (http->state == HTTP_CLOSED || peer_readable(&client->peer) == 0)
+        return false;
+    client->door.heard_us = peer_sent_us(&client->peer);
+    n = peer_read(&client->peer, bytes, most < READ_BYTES ? most : READ_BYTES);
+    client_alive(client);
     for (size_t at = 0; at < n;) {
         if (http->count == 0 || http->state != HTTP_OPEN)
             world_fail("client %u: %zu bytes after its last answer: %.*s", client->index, n - at, (int)(n - at), bytes + at);
@@ -334,6 +343,7 @@ static void on_connected(struct peer *peer)
     struct client *client = client_of(peer);
 
     client->http.state = HTTP_OPEN;
+    door_opened(client);
     client_alive(client);
     (void)http_client_pump(client);
 }
@@ -361,11 +371,19 @@ static void on_writable(struct peer *peer)
         (void)http_client_pump(client);
 }
 
+/* Between two requests? */
+static void look_at_end(const struct client *client)
+{
+    if (client->http.state == HTTP_OPEN && client->http.count == 0 && client->http.answered > 0 && peer_readable(&client->peer) == 0)
+        door_ended(client);
+}
+
 static void on_ended(struct peer *peer)
 {
     struct client *client = client_of(peer);
 
     client->http.ended = true;
+    look_at_end(client);
     if (!reads_slowly(client) || peer_readable(peer) == 0)
         read_all(client);
     else if (!event_is_set(&client->event))
@@ -377,7 +395,8 @@ static void on_broken(struct peer *peer, int err)
     struct client *client = client_of(peer);
 
     trace("client %u: its connection broke: %d", client->index, err);
-    oracle_broken(client->index, client->connect_us, err);
+    oracle_broken(client->index, client->door.opened_us, err);
+    look_at_end(client);
     gone(client, UNANSWERED_RESET);
 }
 

@@ -130,6 +130,8 @@ bool illegal_answered_by(const struct request *request, unsigned status, int ins
 
     if (instance >= 0)
         return doubtful;
+    if (status == 408)
+        return true;                    /* the oracle knows whether it was late */
     return doubtful ? status >= 500 : status == request->illegal->status || (request->illegal->fault == LATE && status >= 500);
 }
 

@@ -28,6 +28,8 @@ void stream_client_fini(struct client *client)
 static void finished(struct client *client, bool whole, enum unanswered how)
 {
     client->stream.open = false;
+    if (client->stream.connected)
+        door_denied(client);
     oracle_stream_ended(client->stream.id, whole, how);
     client_rest(client);
 }
@@ -160,6 +162,7 @@ static void on_connected(struct peer *peer)
     struct client *client = client_of(peer);
 
     client->stream.connected = true;
+    door_opened(client);
     client_alive(client);
     pump(client);
 }
@@ -178,13 +181,20 @@ static void on_ended(struct peer *peer)
     pump(client);
 }
 
+/* Only before it was accepted does a stream lose anything with its listener. */
+static bool unaccepted(const struct client *client)
+{
+    return door_gone(client, 0, true);
+}
+
 static void on_broken(struct peer *peer, int err)
 {
     struct client *client = client_of(peer);
+    bool nobody = !client->stream.connected || (client->stream.line_len == 0 && !client->stream.first_line && unaccepted(client));
 
     trace("client %u: its stream broke: %d", client->index, err);
-    oracle_broken(client->index, client->connect_us, err);
-    finished(client, false, client->stream.connected ? UNANSWERED_RESET : UNANSWERED_LEFT);
+    oracle_broken(client->index, client->door.opened_us, err);
+    finished(client, false, nobody ? UNANSWERED_LEFT : UNANSWERED_RESET);
 }
 
 static const struct peer_events stream_events = {

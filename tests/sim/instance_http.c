@@ -82,6 +82,11 @@ static bool line_as_asked(const struct visit *visit)
     return asked.ptr != NULL && line.len == asked.len + strlen(" HTTP/1.1") && memcmp(line.ptr, asked.ptr, asked.len) == 0;
 }
 
+static unsigned client_of(const struct visit *visit)
+{
+    return (unsigned)span_number(message_field(&visit->in, "X-Client", 0));
+}
+
 static bool chain_as_asked(const struct visit *visit)
 {
     uint64_t client = span_number(message_field(&visit->in, "X-Client", 0));
@@ -101,7 +106,8 @@ static void check_forwarded(const struct visit *visit, const struct strict *head
 {
     must_be(visit, head->forwarded_fors == 1 && head->forwarded_ports == 1 && head->forwarded_protos == 1, "X-Forwarded-* once each");
     must_be(visit, chain_as_asked(visit), "X-Forwarded-For ends with the client");
-    must_be(visit, span_number(message_field(&visit->in, "X-Forwarded-Port", 0)) == visit->instance->balancer->port, "X-Forwarded-Port");
+    must_be(visit, span_number(message_field(&visit->in, "X-Forwarded-Port", 0)) == plan_client_port(visit->instance->plan, client_of(visit)),
+            "X-Forwarded-Port");
     must_be(visit, span_is(message_field(&visit->in, "X-Forwarded-Proto", 0), "http"), "X-Forwarded-Proto");
 }
 

@@ -25,6 +25,7 @@ struct record {
     bool stream;
     enum fate fate;
     uint64_t asked_us, reached_us;
+    uint64_t rules_us;                  /* by the state of things from when on it may be served: asked_us, or when its listener left */
     unsigned reached;                   /* times */
     unsigned instances;                 /* bits: who has seen it */
     unsigned at;                        /* the last one that has */
@@ -94,7 +95,9 @@ static uint64_t record_add(const struct record *record)
     oracle.records[oracle.count] = *record;
     oracle.records[oracle.count].ask.id = oracle.count + 1;
     oracle.records[oracle.count].named = oracle.named[record->ask.client];
-    oracle.records[oracle.count].asked_us = world_now_us();
+    oracle.records[oracle.count].asked_us = oracle.records[oracle.count].rules_us = world_now_us();
+    if (record->ask.listener_left_us < world_now_us())
+        oracle.records[oracle.count].rules_us = record->ask.listener_left_us;
     return ++oracle.count;
 }
 
@@ -107,6 +110,12 @@ static const struct config_attributes *attributes_of(const struct record *r)
         if (generation->balancers[b].conf->listeners[0].port == port)
             return &generation->balancers[b].conf->attributes;
     return NULL;
+}
+
+/* From where nobody is admitted. */
+static bool foreign(const struct record *r)
+{
+    return oracle.plan->clients[r->ask.client].foreign;
 }
 
 static bool of_balancer(const struct record *r, unsigned instance)
@@ -167,7 +176,7 @@ static bool always_one(const struct record *r)
     if (attributes == NULL || (!attributes->cross_zone && oracle.plan->workers > 0))
         return false;
     for (unsigned i = 0; i < PLAN_INSTANCES; i++)
-        if (of_balancer(r, i) && oracle.plan->instances[i].weight > 0 && watch_eligible_throughout(i, r->asked_us, now) &&
+        if (of_balancer(r, i) && oracle.plan->instances[i].weight > 0 && watch_eligible_throughout(i, r->rules_us, now) &&
             !watch_bad_within(i, lingering(r), now))
             return true;
     return false;
@@ -184,7 +193,7 @@ static unsigned tries_spoilt(const struct record *r)
             continue;
         if (watch_bad_within(i, lingering(r), now))
             spoilt += 2;
-        else if (!watch_eligible_throughout(i, r->asked_us, now))
+        else if (!watch_eligible_throughout(i, r->rules_us, now))
             spoilt++;
     }
     return spoilt;
@@ -261,7 +270,7 @@ static bool cut_by_leaving(const struct record *r)
     if (a == NULL || (a->draining && now - r->asked_us < a->draining_timeout_ms * 1000))
         return false;
     for (unsigned i = 0; i < PLAN_INSTANCES; i++)
-        if (of_balancer(r, i) && !watch_eligible_throughout(i, r->asked_us, now))
+        if (of_balancer(r, i) && !watch_eligible_throughout(i, r->rules_us, now))
             return true;
     return false;
 }
@@ -311,6 +320,8 @@ void oracle_answer_head(uint64_t id, unsigned status, int instance)
     trace("client %u has the head of %" PRIu64 ": %u by %d", r->ask.client, id, status, instance);
     if (r->fate != FATE_OPEN)
         world_fail("oracle: request %" PRIu64 " is answered twice", id);
+    if (foreign(r))
+        world_fail("oracle: request %" PRIu64 " is answered, and its client %u must not be let in", id, r->ask.client);
     r->fate = FATE_HEAD;
     r->status = status;
     r->by = instance;
@@ -350,8 +361,10 @@ void oracle_answered(uint64_t id)
 
 static bool may_be_unanswered(const struct record *r, enum unanswered how)
 {
-    if (how == UNANSWERED_LEFT || r->ask.illegal)
+    if (how == UNANSWERED_LEFT || (r->ask.illegal && !foreign(r)))
         return true;
+    if (foreign(r))
+        return how != UNANSWERED_TIMEOUT;
     if (how == UNANSWERED_TIMEOUT)
         return slow_client(r);
     return may_fail(r) || slow_client(r) || slow_world(r) || cut_by_leaving(r) || (r->fate == FATE_HEAD && any_bad(r));
@@ -369,12 +382,15 @@ void oracle_unanswered(uint64_t id, enum unanswered how)
         world_fail("oracle: request %" PRIu64 " (%s, client %u) came to nothing (%s%s), for no reason that the world gave halb", id, r->ask.method,
                    r->ask.client, texts[how], r->fate == FATE_HEAD ? ", after its head" : "");
     r->fate = FATE_NONE;
-    oracle.unanswered++;
+    oracle.unanswered += !foreign(r);
 }
 
 void oracle_broken(unsigned client, uint64_t connect_us, int err)
 {
-    if (err == -ECONNREFUSED && rig_serving_us() != 0 && connect_us >= rig_serving_us())
+    const struct plan_client *conf = &oracle.plan->clients[client];
+    bool open = watch_door_within(conf->balancer, conf->second, connect_us, world_now_us()) == 1u << DOOR_OPEN;
+
+    if (err == -ECONNREFUSED && rig_serving_us() != 0 && connect_us >= rig_serving_us() && (open || !conf->second))
         world_fail("oracle: client %u is refused, as if nobody listened, and halb has started", client);
 }
 
@@ -384,6 +400,8 @@ static void judge_pick(const struct record *r, unsigned instance, uint64_t picke
 {
     const struct config_attributes *attributes = attributes_of(r);
 
+    if (foreign(r))
+        world_fail("oracle: request %" PRIu64 " came to instance %u, and its client %u must not be let in", r->ask.id, instance, r->ask.client);
     if (!of_balancer(r, instance))
         world_fail("oracle: request %" PRIu64 " went to instance %u, which is another balancer's", r->ask.id, instance);
     if (attributes == NULL || attributes->fail_open)
@@ -504,7 +522,7 @@ void oracle_check(unsigned instance, uint64_t opened_us, bool passes)
 
 uint64_t oracle_stream_asked(unsigned client)
 {
-    struct record record = { .ask = { .client = client, .method = "stream" }, .stream = true, .by = -1 };
+    struct record record = { .ask = { .client = client, .method = "stream", .listener_left_us = UINT64_MAX }, .stream = true, .by = -1 };
 
     return record_add(&record);
 }
@@ -534,7 +552,7 @@ void oracle_stream_ended(uint64_t id, bool whole, enum unanswered how)
     if (!whole && !may_be_unanswered(r, how) && !may_refuse(r))
         world_fail("oracle: stream %" PRIu64 " (client %u) broke off, for no reason that the world gave halb", id, r->ask.client);
     r->fate = whole ? FATE_WHOLE : FATE_NONE;
-    oracle.unanswered += !whole;
+    oracle.unanswered += !whole && !foreign(r);
 }
 
 /* ---- the end ---- */

@@ -19,6 +19,7 @@ struct oracle_ask {
     uint64_t answer_bytes;      /* asked for */
     unsigned code;              /* asked for */
     int claim;                  /* the instance that its cookie names, plus one; 0: none, or a forged one */
+    uint64_t listener_left_us;  /* its connection's has gone: nothing that was changed since is known to it; UINT64_MAX: not at that time */
 };
 
 void oracle_begin(const struct plan *plan);

@@ -21,7 +21,7 @@
 enum part { PART_SHAPE = 0x506c616e, PART_NET, PART_BALANCER, PART_INSTANCES = PART_BALANCER + PLAN_BALANCERS, PART_CLIENTS, PART_ACTS, PART_FAULTS };
 
 /* What came later has numbers of its own. */
-enum feature { FEATURE_TUNNELS = 0x46000001, FEATURE_PROXIES = 0x46000006, FEATURE_STICKY = 0x46000024 };
+enum feature { FEATURE_TUNNELS = 0x46000001, FEATURE_PROXIES = 0x46000006, FEATURE_STICKY = 0x46000024, FEATURE_DOORS = 0x456e7472 };
 
 struct making {
     struct plan *plan;
@@ -531,6 +531,43 @@ static void make_acts(struct making *making)
     qsort(plan->acts, PLAN_ACTS, sizeof(plan->acts[0]), earlier);
 }
 
+/* ---- doors: second listeners, and who may come in ---- */
+
+static void make_second(const struct making *making, struct dice *dice, unsigned index)
+{
+    struct plan *plan = making->plan;
+    unsigned reloads = (unsigned)dice_between(dice, 1, 4);
+
+    plan->balancers[index].second_port = (uint16_t)(plan->balancers[index].port + 1);
+    for (unsigned i = 0; i < PLAN_CLIENTS; i++)
+        if (plan->clients[i].present && plan->clients[i].balancer == index)
+            plan->clients[i].second = chance(dice, 50);
+    for (unsigned i = 0; i < reloads; i++) {
+        struct plan_act act = { .kind = ACT_RELOAD };
+        act.at_us = act_time(making, dice);
+        act.value = 1 + dice_below(dice, 1u << 30);
+        act_add(plan, act);
+    }
+}
+
+static void make_doors(const struct making *making)
+{
+    struct plan *plan = making->plan;
+    struct dice dice = dice_of(plan, FEATURE_DOORS);
+
+    for (unsigned i = 0; i < PLAN_BALANCERS; i++) {
+        if (!plan->balancers[i].present)
+            continue;
+        if (chance(&dice, 30))
+            make_second(making, &dice, i);
+        plan->balancers[i].guarded = chance(&dice, 25);
+        for (unsigned k = 0; plan->balancers[i].guarded && k < PLAN_CLIENTS; k++)
+            if (plan->clients[k].present && plan->clients[k].balancer == i)
+                plan->clients[k].foreign = chance(&dice, 10);
+    }
+    qsort(plan->acts, PLAN_ACTS, sizeof(plan->acts[0]), earlier);
+}
+
 void plan_make(uint64_t seed, struct plan *plan)
 {
     struct making making = { .plan = plan };
@@ -548,6 +585,7 @@ void plan_make(uint64_t seed, struct plan *plan)
     make_proxies(plan);
     make_sticky(plan);
     make_acts(&making);
+    make_doors(&making);
 }
 
 /* ---- narrowing ---- */
@@ -668,9 +706,26 @@ struct addr plan_instance_address(unsigned instance)
     return (struct addr){ .in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a010001 + instance) } };
 }
 
-struct addr plan_client_address(unsigned client)
+struct addr plan_client_address(const struct plan *plan, unsigned client)
 {
-    return (struct addr){ .in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a020001 + client) } };
+    uint32_t net = plan->clients[client].foreign ? 0x0a030001 : 0x0a020001;
+
+    return (struct addr){ .in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(net + client) } };
+}
+
+uint16_t plan_client_port(const struct plan *plan, unsigned client)
+{
+    const struct plan_balancer *b = &plan->balancers[plan->clients[client].balancer];
+
+    return plan->clients[client].second ? b->second_port : b->port;
+}
+
+bool plan_has_second(const struct plan *plan, unsigned balancer, uint64_t variant)
+{
+    struct dice dice;
+
+    dice_init(&dice, variant, FEATURE_DOORS + balancer);
+    return plan->balancers[balancer].second_port != 0 && (variant == 0 || chance(&dice, 50));
 }
 
 static struct addr named(const struct plan *plan, unsigned client, const char *ipv4, const char *ipv6, uint16_t port)
@@ -698,7 +753,7 @@ struct addr plan_client_known(const struct plan *plan, unsigned client)
     enum introduces kind = plan->clients[client].introduces;
 
     if (kind == INTRODUCES_NOT || kind == INTRODUCES_LOCAL || kind == INTRODUCES_UNKNOWN)
-        return plan_client_address(client);
+        return plan_client_address(plan, client);
     return plan_client_named(plan, client);
 }
 
@@ -748,6 +803,23 @@ static void config_subnets(struct text *text, const struct plan *plan)
     text_add(text, " );\n");
 }
 
+/* Clients may come in by either port. */
+static void config_groups(struct text *text, const struct plan *plan)
+{
+    const char *comma = "";
+
+    text_add(text, "security_groups = (");
+    for (unsigned i = 0; i < PLAN_BALANCERS; i++) {
+        const struct plan_balancer *b = &plan->balancers[i];
+        if (!b->present || !b->guarded)
+            continue;
+        text_add(text, "%s { name = \"door%u\"; ingress = ( { protocol = \"tcp\"; port = %u; source = \"10.2.0.0/16\"; },", comma, i, b->port);
+        text_add(text, " { protocol = \"tcp\"; port = %u; source = \"10.2.0.0/16\"; } ); }", b->port + 1);
+        comma = ",";
+    }
+    text_add(text, " );\n");
+}
+
 static void config_registered(struct text *text, const struct plan *plan, unsigned balancer)
 {
     unsigned places[PLAN_INSTANCES], count = instances_of(plan, balancer, true, places);
@@ -758,22 +830,37 @@ static void config_registered(struct text *text, const struct plan *plan, unsign
     text_add(text, " ];\n");
 }
 
-static void config_listener(struct text *text, const struct plan *plan, unsigned index)
+static void config_listener(struct text *text, const struct plan *plan, unsigned index, uint16_t port)
 {
     const struct plan_balancer *b = &plan->balancers[index];
     const char *protocol = b->http ? "HTTP" : "TCP", *comma = "";
 
-    text_add(text, "    listeners = ( { protocol = \"%s\"; port = %u; instance_protocol = \"%s\"; instance_port = %u; proxy_protocol_from = [", protocol,
-             b->port, protocol, b->instance_port);
+    text_add(text, " { protocol = \"%s\"; port = %u; instance_protocol = \"%s\"; instance_port = %u; proxy_protocol_from = [", protocol, port, protocol,
+             b->instance_port);
     for (unsigned i = 0; i < PLAN_CLIENTS; i++) {
-        struct addr at = plan_client_address(i);
+        struct addr at = plan_client_address(plan, i);
         char address[ADDR_TEXT_MAX];
         if (plan->clients[i].introduces == INTRODUCES_NOT)
             continue;
         text_add(text, "%s \"%s/32\"", comma, addr_format_host(&at, address));
         comma = ",";
     }
-    text_add(text, " ];%s } );\n", b->sticky ? " policies = [ \"sticky\" ];" : "");
+    text_add(text, " ];%s }", b->sticky ? " policies = [ \"sticky\" ];" : "");
+}
+
+static void config_listeners(struct text *text, const struct plan *plan, unsigned index, uint64_t variant)
+{
+    const struct plan_balancer *b = &plan->balancers[index];
+
+    text_add(text, "    listeners = (");
+    config_listener(text, plan, index, b->port);
+    if (plan_has_second(plan, index, variant)) {
+        text_add(text, ",");
+        config_listener(text, plan, index, b->second_port);
+    }
+    text_add(text, " );\n");
+    if (b->guarded)
+        text_add(text, "    security_groups = [ \"door%u\" ];\n", index);
 }
 
 static void config_policies(struct text *text, const struct plan_balancer *b)
@@ -797,7 +884,7 @@ static void config_balancer(struct text *text, const struct plan *plan, unsigned
 
     text_add(text, "{\n    name = \"%s\";\n", plan_balancer_name(index));
     config_subnets(text, plan);
-    config_listener(text, plan, index);
+    config_listeners(text, plan, index, variant);
     config_policies(text, b);
     text_add(text, "    health_check = { %s };\n", b->check);
     config_registered(text, plan, index);
@@ -819,6 +906,7 @@ size_t plan_config(const struct plan *plan, uint64_t variant, char *text, size_t
     dice_init(&dice, variant, PART_SHAPE);
     text_add(&out, "process = { workers = %u; max_connections = %u; };\n", plan->workers, plan->max_connections);
     config_inventory(&out, plan, variant, &dice);
+    config_groups(&out, plan);
     text_add(&out, "load_balancers = ( ");
     for (unsigned i = 0; i < PLAN_BALANCERS; i++)
         if (plan->balancers[i].present) {
@@ -869,9 +957,9 @@ static void print_clients(const struct plan *plan)
     for (unsigned i = 0; i < PLAN_CLIENTS; i++) {
         const struct plan_client *c = &plan->clients[i];
         if (c->present)
-            printf("client:%u  %s, from %.6f s, %u %s on %s (node %u), pauses up to %.3f s, bodies up to %u bytes\n", i, client_kind_text(c->kind),
-                   seconds(c->start_us), c->requests, c->kind == CLIENT_STREAM ? "connections" : "requests", plan_balancer_name(c->balancer), c->zone,
-                   seconds(c->pause_max_us), c->body_max);
+            printf("client:%u  %s%s, from %.6f s, %u %s on %s (node %u, port %u), pauses up to %.3f s, bodies up to %u bytes\n", i, c->foreign ? "foreign, " : "",
+                   client_kind_text(c->kind), seconds(c->start_us), c->requests, c->kind == CLIENT_STREAM ? "connections" : "requests",
+                   plan_balancer_name(c->balancer), c->zone, plan_client_port(plan, i), seconds(c->pause_max_us), c->body_max);
     }
 }
 

@@ -13,6 +13,8 @@
 struct plan_balancer {
     bool present, http, http_check;     /* http_check: of GET /health, else TCP */
     uint16_t port, instance_port;
+    uint16_t second_port;       /* of a listener that some reloads leave out; 0: none */
+    bool guarded;               /* a security group admits clients, and nobody foreign */
     char attributes[1024];      /* libconfig text, of the balancer's attributes group: algorithm, retries, timeouts, surge_queue, draining ... */
     char check[256];            /* libconfig text, of the health_check group */
     unsigned retries;           /* what the text says, for the oracle: */
@@ -73,6 +75,8 @@ struct plan_client {
     unsigned balancer;
     unsigned zone;                      /* whose node it asks */
     enum introduces introduces;
+    bool second;                        /* at the second port */
+    bool foreign;                       /* from where the security group admits nobody */
     uint64_t start_us, pause_max_us;    /* between its requests */
     unsigned requests;                  /* stream: connections */
     uint32_t body_max;                  /* of requests and of answers */
@@ -122,17 +126,20 @@ void plan_make(uint64_t seed, struct plan *plan);
 /* "client:3" "act:5" "instance:2" "faults" "faults.emfile" "stalls" "net" "balancer:1" "later:SECONDS" (what comes after them). 0 or -EINVAL. */
 int plan_without(struct plan *plan, const char *what);
 /* The configuration as halb reads it; terminated; returns its length. `variant` (0: as planned) changes only what struct plan does not say.
- * Names: balancers "web" and "tcp", instance i "i<i>", with the alias "a<i>". */
+ * Half of the variants leave second listeners out. Names: balancers "web" and "tcp", instance i "i<i>", with the alias "a<i>". */
 size_t plan_config(const struct plan *plan, uint64_t variant, char *text, size_t size);
 void plan_print(const struct plan *plan);
 /* ACT_CHECK: what `value` makes of a balancer's health check: other times and thresholds, the same target. */
 void plan_check_vary(const struct plan *plan, struct plan_balancer *balancer, uint64_t value);
 const char *plan_balancer_name(unsigned balancer);
+/* Does the configuration of that variant have the second listener? */
+bool plan_has_second(const struct plan *plan, unsigned balancer, uint64_t variant);
+uint16_t plan_client_port(const struct plan *plan, unsigned client);
 
-/* Addresses: node 10.0.0.1 (10.0.1.1: second zone), instance i 10.1.0.(i+1), client i 10.2.0.(i+1). */
+/* Addresses: node 10.0.0.1 (10.0.1.1: second zone), instance i 10.1.0.(i+1), client i 10.2.0.(i+1), a foreign one 10.3.0.(i+1). */
 struct addr plan_node_address(unsigned zone);
 struct addr plan_instance_address(unsigned instance);
-struct addr plan_client_address(unsigned client);
+struct addr plan_client_address(const struct plan *plan, unsigned client);
 /* Whom and what its proxy names, and who it is as far as halb can know. */
 struct addr plan_client_named(const struct plan *plan, unsigned client);
 struct addr plan_destination_named(const struct plan *plan, unsigned client);

@@ -15,6 +15,7 @@
 #define RESULTS_MOST 8             /* of one registration in one step */
 #define NODES_MOST 2
 #define QUEUE_SLACK_US 50000        /* from room to who waits for it, beside what is late by plan */
+#define QUEUED_US 60000000          /* the longest idle_timeout: nobody waits longer */
 
 struct spans {                      /* what it was from `at` on; the oldest are forgotten */
     struct { uint64_t at_us; unsigned what; } list[SPANS];
@@ -26,6 +27,7 @@ static struct watch {
     unsigned changes;               /* rig's, when places were looked up */
     uint64_t fault_us;              /* when the n-th of a fault loop failed, or the last of those; 0: not yet */
     uint64_t failed;                /* allocations so far */
+    struct door { struct spans states; bool settled; } doors[PLAN_BALANCERS][2];     /* its first and second listener */
     struct place {
         const struct instance *instance;
         const struct balancer *balancer;
@@ -74,10 +76,63 @@ void watch_begin(const struct plan *plan)
 {
     memset(&watch, 0, sizeof(watch));
     watch.plan = plan;
+    for (unsigned b = 0; b < PLAN_BALANCERS; b++)
+        for (unsigned i = 0; i < 2; i++)
+            spans_add(&watch.doors[b][i].states, DOOR_MOVING);
     for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
         spans_add(&watch.places[i].manner, MANNER_WELL);
         spans_add(&watch.places[i].eligible, false);
     }
+}
+
+/* ---- listeners ---- */
+
+static bool listened_on(uint16_t port)
+{
+    const struct generation *generation = rig_generation();
+
+    for (size_t b = 0; generation != NULL && b < generation->balancer_count; b++)
+        for (size_t i = 0; i < generation->balancers[b].conf->listener_count; i++)
+            if (generation->balancers[b].conf->listeners[i].port == port)
+                return true;
+    return false;
+}
+
+/* Sockets are made before the newest generation is known, and closed after. */
+static void door_look(struct door *door, uint16_t port)
+{
+    bool open = port != 0 && listened_on(port);
+
+    if (!rig_changing())
+        door->settled = open;
+    spans_add(&door->states, !rig_changing() ? (open ? DOOR_OPEN : DOOR_CLOSED) : open && door->settled ? DOOR_OPEN : DOOR_MOVING);
+}
+
+static void doors_look(void)
+{
+    for (unsigned b = 0; b < PLAN_BALANCERS; b++) {
+        door_look(&watch.doors[b][0], watch.plan->balancers[b].port);
+        door_look(&watch.doors[b][1], watch.plan->balancers[b].second_port);
+    }
+}
+
+unsigned watch_door_within(unsigned balancer, bool second, uint64_t from, uint64_t to)
+{
+    return spans_within(&watch.doors[balancer][second].states, from, to);
+}
+
+uint64_t watch_door_left_us(unsigned balancer, bool second, uint64_t from)
+{
+    const struct spans *states = &watch.doors[balancer][second].states;
+    uint64_t left_us = UINT64_MAX;
+
+    for (size_t i = states->count; i-- > 0;) {
+        if (states->list[i].what != DOOR_OPEN)
+            left_us = states->list[i].at_us > from ? states->list[i].at_us : from;
+        if (states->list[i].at_us <= from)
+            break;
+    }
+    return left_us;
 }
 
 void watch_end(void)
@@ -286,10 +341,17 @@ static void detection_look(const struct place *place, unsigned index)
 
 /* ---- the surge queue ---- */
 
-/* Who has failed where there is room stands aside, and may wait for another instance. */
-static bool any_wants(const struct surge *surge)
+/* May one that waits have failed on the instance that has room? It does not go there again. */
+static bool any_tried(void)
 {
-    return atomic_load(&surge->waiting) > surge->aside;
+    uint64_t now = world_now_us(), from = now > QUEUED_US ? now - QUEUED_US : 0;
+
+    if (watch.plan->net.syn_lost > 0)
+        return true;                    /* a try may end by connect_timeout */
+    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
+        if (watch.plan->instances[i].present && watch_bad_within(i, from, now))
+            return true;
+    return false;
 }
 
 /* Nobody sleeps beside room: who waits is called when an instance may take more. */
@@ -297,7 +359,7 @@ static void queue_look(const struct balancer *balancer, unsigned node, uint64_t 
 {
     uint64_t now = world_now_us(), most_us = QUEUE_SLACK_US + watch.plan->stall_max_us + 2 * watch.plan->faults.late_max_us;
 
-    if (!any_wants(&balancer->live->nodes[balancer->nodes[node].index].surge) || rig_changing() || rig_stopping() ||
+    if (!surge_any(&balancer->live->nodes[balancer->nodes[node].index].surge) || rig_changing() || rig_stopping() || any_tried() ||
         pool_look(&balancer->nodes[node], balancer->conf->attributes.fail_open) != PICK_ONE) {
         *since_us = 0;
         return;
@@ -324,6 +386,7 @@ void watch_look(void)
     watch.failed = alloc_failed();
     places_find();
     queues_look();
+    doors_look();
     for (unsigned i = 0; i < PLAN_INSTANCES; i++) {
         struct place *place = &watch.places[i];
         if (place->instance == NULL) {

@@ -20,6 +20,9 @@ bool watch_bad_within(unsigned instance, uint64_t from, uint64_t to);           
 bool watch_eligible_within(unsigned instance, uint64_t from, uint64_t to);      /* was it ever? */
 bool watch_eligible_throughout(unsigned instance, uint64_t from, uint64_t to);
 uint64_t watch_fault_us(void);                  /* when the n-th of a fault loop failed; 0: not yet */
+enum door_state { DOOR_CLOSED, DOOR_OPEN, DOOR_MOVING /* opens or closes, or nobody knows yet */ };
+unsigned watch_door_within(unsigned balancer, bool second, uint64_t from, uint64_t to);         /* bits */
+uint64_t watch_door_left_us(unsigned balancer, bool second, uint64_t from);     /* when it was first anything but open; UINT64_MAX: never */
 bool watch_registered(unsigned instance);       /* now */
 const struct instance *watch_instance(unsigned instance);       /* NULL: not registered */
 #endif
