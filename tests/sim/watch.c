@@ -15,7 +15,6 @@
 #define RESULTS_MOST 8             /* of one registration in one step */
 #define NODES_MOST 2
 #define QUEUE_SLACK_US 50000        /* from room to who waits for it, beside what is late by plan */
-#define QUEUED_US 60000000          /* the longest idle_timeout: nobody waits longer */
 
 struct spans {                      /* what it was from `at` on; the oldest are forgotten */
     struct { uint64_t at_us; unsigned what; } list[SPANS];
@@ -341,25 +340,21 @@ static void detection_look(const struct place *place, unsigned index)
 
 /* ---- the surge queue ---- */
 
-/* May one that waits have failed on the instance that has room? It does not go there again. */
-static bool any_tried(void)
+/* Who has failed where there is room stands aside, and may wait for another instance. */
+static bool any_wants(const struct surge *surge)
 {
-    uint64_t now = world_now_us(), from = now > QUEUED_US ? now - QUEUED_US : 0;
-
-    if (watch.plan->net.syn_lost > 0)
-        return true;                    /* a try may end by connect_timeout */
-    for (unsigned i = 0; i < PLAN_INSTANCES; i++)
-        if (watch.plan->instances[i].present && watch_bad_within(i, from, now))
-            return true;
-    return false;
+    return atomic_load(&surge->waiting) > surge->aside;
 }
 
-/* Nobody sleeps beside room: who waits is called when an instance may take more. */
+/* Nobody sleeps beside room: who waits is called when an instance may take more, and who can not use it calls the next, each as late as the
+ * plan has it. */
 static void queue_look(const struct balancer *balancer, unsigned node, uint64_t *since_us)
 {
-    uint64_t now = world_now_us(), most_us = QUEUE_SLACK_US + watch.plan->stall_max_us + 2 * watch.plan->faults.late_max_us;
+    const struct surge *surge = &balancer->live->nodes[balancer->nodes[node].index].surge;
+    uint64_t calls = 1 + atomic_load(&surge->waiting), late_us = watch.plan->stall_max_us + 2 * watch.plan->faults.late_max_us;
+    uint64_t now = world_now_us(), most_us = QUEUE_SLACK_US + calls * late_us;
 
-    if (!surge_any(&balancer->live->nodes[balancer->nodes[node].index].surge) || rig_changing() || rig_stopping() || any_tried() ||
+    if (!any_wants(surge) || rig_changing() || rig_stopping() ||
         pool_look(&balancer->nodes[node], balancer->conf->attributes.fail_open) != PICK_ONE) {
         *since_us = 0;
         return;
