@@ -250,8 +250,8 @@ static enum pick conn_pick(struct conn *c, struct instance **instance)
     if (!first && conn_look(c) != PICK_NONE)
         return PICK_FULL;
     result = pick_now(c, instance);
-    if (result == PICK_FULL && c->state == CONN_QUEUED && conn_look(c) == PICK_ONE)
-        surge_stand_aside(conn_surge(c), &c->place);    /* the room is where it has failed */
+    if (result == PICK_FULL && c->state == CONN_QUEUED && (conn_look(c) == PICK_ONE || c->pin != c->worker->pin))
+        surge_stand_aside(conn_surge(c), &c->place);    /* the room is where it has failed, or which its generation does not know */
     return result;
 }
 
