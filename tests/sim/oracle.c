@@ -431,7 +431,7 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
     trace("instance %u has request %" PRIu64 " (picked at %" PRIu64 ", %u before it on its connection)", instance, id, picked_us, on_connection);
     if (r->ask.illegal)
         world_fail("oracle: request %" PRIu64 " is illegal, and instance %u got it", id, instance);
-    if (r->fate == FATE_WHOLE && !r->misbehaved && r->by >= 0 && !(r->ask.repeatable && tries_spoilt(r) > 0))
+    if (r->fate == FATE_WHOLE && !r->misbehaved && r->by >= 0 && !(r->ask.repeatable && (tries_spoilt(r) > 0 || any_faults())))
         world_fail("oracle: request %" PRIu64 " came to instance %u after its client had the answer", id, instance);
     if (r->reached > 0 && !r->ask.repeatable)
         world_fail("oracle: request %" PRIu64 " (%s) must not be repeated, and instance %u is the second to have it", id, r->ask.method, instance);
