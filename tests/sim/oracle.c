@@ -30,7 +30,8 @@ struct record {
     unsigned instances;                 /* bits: who has seen it */
     unsigned at;                        /* the last one that has */
     uint64_t picked_us;                 /* by whom it was reached last: r->at */
-    bool misbehaved, broken;            /* broken: the last one's answer broke off behind its beginning */
+    bool misbehaved;
+    uint64_t broken_us;                 /* when the last one's answer broke off behind its beginning; 0: it did not */
     struct named { struct addr source, destination; } named;
     char how[64];
     unsigned status;
@@ -435,14 +436,14 @@ void oracle_reached(uint64_t id, unsigned instance, uint64_t picked_us, unsigned
         world_fail("oracle: request %" PRIu64 " came to instance %u after its client had the answer", id, instance);
     if (r->reached > 0 && !r->ask.repeatable)
         world_fail("oracle: request %" PRIu64 " (%s) must not be repeated, and instance %u is the second to have it", id, r->ask.method, instance);
-    if (r->broken && watch_eligible_throughout(r->at, r->picked_us, picked_us))
+    if (r->broken_us != 0 && picked_us > r->broken_us && watch_eligible_throughout(r->at, r->picked_us, picked_us))
         world_fail("oracle: request %" PRIu64 " is repeated on instance %u, although the answer of instance %u had begun", id, instance, r->at);
     judge_claim(r, instance, picked_us);
     judge_pick(r, instance, picked_us);
     r->reached++;
     r->instances |= 1u << instance;
     r->at = instance;
-    r->broken = false;
+    r->broken_us = 0;
     r->picked_us = picked_us;
     r->reached_us = world_now_us();
     oracle.picks[instance]++;
@@ -499,7 +500,7 @@ void oracle_answer_broken(uint64_t id, unsigned instance)
 {
     struct record *r = record_of(id, "instance");
 
-    r->broken = r->at == instance;
+    r->broken_us = r->at == instance ? world_now_us() : 0;
 }
 
 void oracle_manner(unsigned instance, enum manner manner)
