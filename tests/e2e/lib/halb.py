@@ -1,9 +1,11 @@
 """The halb process: started, asked through halbctl, stopped, and never allowed to end other than well."""
+import http.client
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 
 from .wait import wait_until
@@ -28,7 +30,7 @@ def _sanitized():
 
 
 SANITIZED = _sanitized()
-DEADLINE = 20 if SANITIZED else 8       # seconds that any single step may take
+DEADLINE = 30 if SANITIZED else 20      # seconds that any single step may take, on a machine that may stand still for some
 TROUBLE = re.compile(r"assert|Sanitizer|runtime error:|stack smashing|double free|corrupted|malloc\(\)", re.IGNORECASE)
 
 running = []        # every process that has been started and not yet judged; read when a test fails
@@ -38,6 +40,19 @@ def run(*args, **kwargs):
     """A program of ours to its end: exit code, stdout and stderr as text."""
     name, *rest = args
     return subprocess.run([program(name), *map(str, rest)], capture_output=True, text=True, timeout=DEADLINE, **kwargs)
+
+
+class _Control(http.client.HTTPConnection):
+    """A connection to the control socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=DEADLINE)
+        self._path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 class Halb:
@@ -71,12 +86,21 @@ class Halb:
         return self.ask("instance-health", balancer, name)[0]
 
     def in_service(self):
-        """How many instances of each balancer are in service: {name: count}; None before the control socket answers."""
-        done = self.ctl("--json", "status")
-        if done.returncode != 0:
+        """
+        How many instances of each balancer are in service: {name: count}; None before the control socket answers. Asked
+        over and over while something is awaited, so without a program for each time.
+        """
+        control = _Control(self.admin_socket)
+        try:
+            control.request("GET", "/v1/load-balancers")
+            answer = control.getresponse()
+            assert answer.status == 200, f"status: {answer.status}"
+            return {b["load_balancer"]: b["in_service"] for b in json.load(answer)}
+        except (ConnectionError, FileNotFoundError, http.client.HTTPException):
             assert self.process.poll() is None, f"halb ended by itself, exit {self.process.returncode}:\n{self.log()}"
             return None
-        return {b["load_balancer"]: b["in_service"] for b in json.loads(done.stdout)}
+        finally:
+            control.close()
 
     def wait_in_service(self, expected):
         """Until every balancer has so many instances in service."""
