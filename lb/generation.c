@@ -1,6 +1,7 @@
 #include "lb/generation.h"
 #include "common/board.h"
 #include "lb/instance.h"
+#include "lb/ranking.h"
 #include "lb/secgroup.h"
 #include <errno.h>
 #include <stdbool.h>
@@ -35,39 +36,21 @@ static void shared_unref(struct shared_config *shared)
 
 static struct balancer_live *live_get(const struct balancer *before, size_t subnet_count)
 {
-    struct balancer_live *live;
+    bool same = before != NULL && before->conf->subnet_count == subnet_count;
 
-    if (before != NULL && before->conf->subnet_count == subnet_count) {
-        atomic_fetch_add(&before->live->refs, 1);
-        return before->live;
-    }
-    live = aligned_alloc(64, sizeof(*live) + subnet_count * sizeof(live->nodes[0]));
-    if (live == NULL)
-        return NULL;
-    memset(live, 0, sizeof(*live) + subnet_count * sizeof(live->nodes[0]));
-    atomic_init(&live->refs, 1);
-    live->count = subnet_count;
-    for (size_t i = 0; i < subnet_count; i++)
-        surge_init(&live->nodes[i].surge);
-    return live;
-}
-
-static void live_put(struct balancer_live *live)
-{
-    if (live == NULL || atomic_fetch_sub(&live->refs, 1) > 1)
-        return;
-    for (size_t i = 0; i < live->count; i++)
-        surge_fini(&live->nodes[i].surge);
-    free(live);
+    return same ? live_ref(before->live) : live_new(subnet_count);
 }
 
 static void balancer_fini(struct balancer *b)
 {
     for (size_t i = 0; i < b->instance_count; i++)
         instance_unref(&b->instances[i]);
-    for (size_t i = 0; i < b->node_count; i++)
+    for (size_t i = 0; i < b->node_count; i++) {
         free(b->nodes[i].candidates);
-    live_put(b->live);
+        free(b->nodes[i].by_id);
+        ranking_unref(&b->nodes[i].ranking);
+    }
+    live_unref(&b->live);
     secgroup_free(&b->admitted);
     free(b->instances);
     free(b->nodes);
@@ -85,23 +68,26 @@ static bool zone_enabled(const struct config_balancer *conf, const char *zone)
 
 /* The run-time instance of the same registration, if nothing about it has changed that the counts or the verdict rest on. One that
  * left and comes back while it drains registers anew: its old verdict may be stale. */
-static struct instance *instance_before(const struct balancer *before, const struct config_instance *conf, size_t node_count)
+static struct instance *instance_before(const struct balancer *before, const struct config_instance *conf, const struct balancer_live *live)
 {
     for (size_t i = 0; before != NULL && i < before->instance_count; i++) {
         struct instance *instance = before->instances[i];
         if (strcmp(instance->id, conf->id) == 0 && strcmp(instance->zone, conf->zone) == 0 &&
-            addr_equal_host(&instance->address, &conf->address) && instance->node_count == node_count &&
+            addr_equal_host(&instance->address, &conf->address) && instance->live == live &&
             atomic_load(&instance->phase) == INSTANCE_REGISTERED)
             return instance_ref(instance);
     }
     return NULL;
 }
 
-static struct instance *instance_made(const struct config_balancer *b, const struct config_instance *conf, const struct generation_conf *how)
+static struct instance *instance_made(const struct balancer *b, const struct config_instance *conf, const struct generation_conf *how)
 {
-    struct slot *slot = slot_new(how->board, zone_enabled(b, conf->zone));
+    struct slot *slot = slot_new(how->board, zone_enabled(b->conf, conf->zone));
+    struct instance *instance = slot == NULL ? NULL : instance_new(conf->id, conf->zone, &conf->address, slot, (unsigned)b->live->count, how->worker_count);
 
-    return slot == NULL ? NULL : instance_new(conf->id, conf->zone, &conf->address, slot, (unsigned)b->subnet_count, how->worker_count);
+    if (instance != NULL)
+        instance->live = live_ref(b->live);
+    return instance;
 }
 
 static bool has_instance(const struct balancer *b, const struct instance *instance)
@@ -122,9 +108,9 @@ static int instances_init(struct balancer *b, const struct balancer *before, con
     if (b->instances == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < conf->instance_count; i++) {
-        struct instance *instance = instance_before(before, conf->instances[i], conf->subnet_count);
+        struct instance *instance = instance_before(before, conf->instances[i], b->live);
         if (instance == NULL) {
-            instance = instance_made(conf, conf->instances[i], how);
+            instance = instance_made(b, conf->instances[i], how);
             b->first_checks_ms = how->now_ms + conf->health_check.timeout_ms;
         }
         if (instance == NULL)
@@ -154,32 +140,57 @@ static struct candidate candidate_of(const struct config_balancer *conf, size_t 
     return (struct candidate){ .instance = instance, .weight = conf->instances[i]->weight, .outstanding_max = conf->instances[i]->max_connections };
 }
 
-static int node_init(struct node *node, const struct balancer *b, size_t subnet)
+static int ids_init(struct node *node)
+{
+    size_t size = 1;
+
+    while (size < 2 * node->candidate_count)
+        size *= 2;
+    node->by_id = calloc(size, sizeof(*node->by_id));
+    if (node->by_id == NULL)
+        return -ENOMEM;
+    node->by_id_mask = (uint32_t)(size - 1);
+    for (size_t i = 0; i < node->candidate_count; i++) {
+        uint32_t at = (uint32_t)node->candidates[i].instance->hash & node->by_id_mask;
+        while (node->by_id[at] != 0)
+            at = (at + 1) & node->by_id_mask;
+        node->by_id[at] = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+static int node_init(struct node *node, const struct balancer *b, size_t subnet, const struct board *board)
 {
     node->subnet = &b->conf->subnets[subnet];
     node->index = (unsigned)subnet;
-    node->tickets = &b->live->nodes[subnet].tickets;
-    node->turn = &b->live->nodes[subnet].turn;
+    node->shared = &b->live->nodes[subnet];
+    node->board = board;
     node->candidates = calloc(b->registered_count + 1, sizeof(*node->candidates));
     if (node->candidates == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < b->registered_count; i++)
         if (node_may_use(b->conf, node->subnet, b->instances[i]))
             node->candidates[node->candidate_count++] = candidate_of(b->conf, i, b->instances[i]);
-    for (size_t i = 1; i < node->candidate_count; i++)
-        node->weighted = node->weighted || node->candidates[i].weight != node->candidates[0].weight;
-    return 0;
+    for (size_t i = 0; i < node->candidate_count; i++) {
+        uint32_t weight = node->candidates[i].weight;
+        node->weighted = node->weighted || weight != node->candidates[0].weight;
+        node->weight_max = weight > node->weight_max ? weight : node->weight_max;
+    }
+    if (node->candidate_count < RANKING_MIN)
+        return 0;
+    node->ranking = ranking_new(node->candidate_count);
+    return node->ranking == NULL ? -ENOMEM : ids_init(node);
 }
 
-static int nodes_init(struct balancer *b, const char *zone)
+static int nodes_init(struct balancer *b, const struct generation_conf *how)
 {
     b->nodes = calloc(b->conf->subnet_count + 1, sizeof(*b->nodes));
     if (b->nodes == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < b->conf->subnet_count; i++) {
-        if (zone != NULL && strcmp(zone, b->conf->subnets[i].zone) != 0)
+        if (how->zone != NULL && strcmp(how->zone, b->conf->subnets[i].zone) != 0)
             continue;
-        if (node_init(&b->nodes[b->node_count++], b, i) < 0)
+        if (node_init(&b->nodes[b->node_count++], b, i, how->board) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -198,7 +209,7 @@ static int balancer_init(struct balancer *b, const struct config *config, const 
     if (b->live == NULL || b->admitted == NULL)
         return -ENOMEM;
     r = instances_init(b, before, how);
-    return r < 0 ? r : nodes_init(b, how->zone);
+    return r < 0 ? r : nodes_init(b, how);
 }
 
 int generation_new(struct config *config, const struct generation *before, const struct generation_conf *conf, struct generation **ret)

@@ -1,7 +1,7 @@
 #ifndef LB_GENERATION_H
 #define LB_GENERATION_H
 #include "common/config.h"
-#include "lb/surge.h"
+#include "lb/live.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,17 +16,6 @@
 struct instance;
 struct secgroup_set;
 
-/* What a balancer counts over all workers and generations; per subnet. */
-struct balancer_live {
-    atomic_uint refs;
-    size_t count;
-    struct shared_node {
-        _Alignas(64) atomic_uint_least64_t tickets;     /* picks so far: equal weights */
-        atomic_uint_least64_t turn;                     /* where the latest pick stood: weights */
-        struct surge surge;
-    } nodes[];                          /* [subnet_count] */
-};
-
 struct candidate {                      /* an instance as one node may use it */
     struct instance *instance;
     uint32_t weight;                    /* 0: no new work */
@@ -36,10 +25,14 @@ struct candidate {                      /* an instance as one node may use it */
 struct node {                           /* one balancer node: the balancer in one subnet */
     const struct config_subnet *subnet;
     unsigned index;                     /* into an instance's uses */
-    atomic_uint_least64_t *tickets, *turn;
+    struct shared_node *shared;         /* the balancer's, of this subnet */
+    const struct board *board;
     bool weighted;                      /* the candidates' weights differ */
+    uint32_t weight_max;
     struct candidate *candidates;       /* registered, of its zone unless cross_zone */
     size_t candidate_count;
+    struct ranking *ranking;            /* NULL: the candidates are few; then so is by_id */
+    uint32_t *by_id, by_id_mask;        /* hash table: a candidate's index + 1 where its id's hash says, or behind that; 0: the end */
 };
 
 struct balancer {

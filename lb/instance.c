@@ -1,5 +1,6 @@
 #include "lb/instance.h"
 #include "common/board.h"
+#include "lb/live.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 static void instance_free(struct instance *instance)
 {
     slot_unref(&instance->slot);
+    live_unref(&instance->live);
     free(instance->id);
     free(instance->zone);
     free(instance->uses);
@@ -27,7 +29,7 @@ static void *cache_lines(size_t count, size_t size)
 struct instance *instance_new(const char *id, const char *zone, const struct addr *address, struct slot *slot,
                               unsigned node_count, unsigned worker_count)
 {
-    struct instance *instance = calloc(1, sizeof(*instance));
+    struct instance *instance = cache_lines(1, sizeof(*instance));
 
     if (instance == NULL) {
         slot_unref(&slot);
@@ -36,7 +38,7 @@ struct instance *instance_new(const char *id, const char *zone, const struct add
     instance->slot = slot;
     instance->id = strdup(id);
     instance->zone = strdup(zone);
-    instance->hash = XXH64(id, strlen(id), 0);
+    instance->hash = instance_hash(id);
     instance->address = *address;
     instance->node_count = node_count;
     instance->worker_count = worker_count;
@@ -53,6 +55,11 @@ struct instance *instance_new(const char *id, const char *zone, const struct add
         list_init(&instance->locals[i].busy);
     }
     return instance;
+}
+
+uint64_t instance_hash(const char *id)
+{
+    return XXH64(id, strlen(id), 0);
 }
 
 struct instance *instance_ref(struct instance *instance)

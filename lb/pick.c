@@ -22,12 +22,9 @@ uint64_t pick_ahead(uint64_t turn, uint64_t reached)
     return ahead < AHEAD_MAX ? ahead : 0;
 }
 
-/* outstanding / weight, without division. */
 static int compare_load(const struct pick_standing *a, const struct pick_standing *b)
 {
-    uint64_t left = (uint64_t)a->outstanding * b->weight, right = (uint64_t)b->outstanding * a->weight;
-
-    return (left > right) - (left < right);
+    return pick_compare_load(a->outstanding, a->weight, b->outstanding, b->weight);
 }
 
 static bool less_loaded(const struct pick_standing *a, const struct pick_standing *b)
@@ -37,8 +34,7 @@ static bool less_loaded(const struct pick_standing *a, const struct pick_standin
     return order < 0 || (order == 0 && a->turn < b->turn);
 }
 
-/* xorshift64*: quality enough to choose among some, and seeded. */
-static uint64_t next_random(uint64_t *state)
+uint64_t pick_random(uint64_t *state)
 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
@@ -59,7 +55,7 @@ static double draw(uint64_t bits, uint32_t weight)
 
 static void offer_two(struct pick_state *state, const struct pick_standing *standing)
 {
-    double own = draw(next_random(state->random), standing->weight);
+    double own = draw(pick_random(state->random), standing->weight);
 
     if (state->offered == 1 || own > state->score) {
         state->other = state->chosen;

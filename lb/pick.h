@@ -35,6 +35,17 @@ void pick_begin(struct pick_state *state, enum algorithm algorithm, const struct
 void pick_offer(struct pick_state *state, const struct pick_standing *standing);
 bool pick_end(struct pick_state *state);        /* true: state->chosen is it */
 
+/* outstanding / weight of a beside that of b, without division: < 0, 0, > 0. */
+static inline int pick_compare_load(uint32_t a_outstanding, uint32_t a_weight, uint32_t b_outstanding, uint32_t b_weight)
+{
+    uint64_t left = (uint64_t)a_outstanding * b_weight, right = (uint64_t)b_outstanding * a_weight;
+
+    return (left > right) - (left < right);
+}
+
+/* xorshift64*: quality enough to choose among some, and seeded. */
+uint64_t pick_random(uint64_t *state);
+
 /* By how much a pick moves a turn on. */
 uint64_t pick_step(uint32_t weight);
 /* How far a turn is ahead of where the node has got to; 0: it is behind, who was away is not owed what it missed. Turns may wrap. */

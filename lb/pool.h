@@ -7,7 +7,8 @@
 #include <stdint.h>
 /*
  * Which instance gets the next piece of work of a balancer node. Shared by all
- * workers without a lock; exact: with equal weights, the counts of consecutive
+ * workers, without a lock if candidates are few, else with one that is held for
+ * a step or two (after a change of health: for one look at all); exact: with equal weights, the counts of consecutive
  * picks of a node differ by at most one between the instances that are eligible;
  * with weights, the counts divided by the weights differ by at most one pick's
  * worth.

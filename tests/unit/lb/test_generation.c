@@ -2,6 +2,7 @@
 #include "common/board.h"
 #include "lb/instance.h"
 #include "lb/pool.h"
+#include "lb/ranking.h"
 #include "lb/secgroup.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -299,6 +300,65 @@ static void test_change(void **state)
     board_free(&board);
 }
 
+#define MANY 300
+
+static struct config *config_of_many(void)
+{
+    struct config_errors errors;
+    struct config *config = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    assert_non_null(f);
+    fprintf(f, "instances = (");
+    for (unsigned i = 0; i < MANY; i++)
+        fprintf(f, "%s { id = \"i-%u\"; address = \"127.1.%u.%u\"; }", i == 0 ? "" : ",", i, i / 250, 1 + i % 250);
+    fprintf(f, "); load_balancers = ( { name = \"lb\"; scheme = \"internal\"; instances = [");
+    for (unsigned i = 0; i < MANY; i++)
+        fprintf(f, "%s \"i-%u\"", i == 0 ? "" : ",", i);
+    fprintf(f, "]; subnets = ( { id = \"s1\"; cidr = \"127.0.2.0/24\"; zone = \"a\"; address = \"127.0.2.10\"; } );\n"
+               "  listeners = ( { protocol = \"HTTP\"; port = 8080; instance_port = 8080; } ); } );\n");
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(config_parse(text, "test", &config, &errors), 0);
+    config_errors_free(&errors);
+    free(text);
+    return config;
+}
+
+/* Work goes on over a change: ranked by the generation before, given back to the next, by name and by turn. */
+static void test_a_large_node(void **state)
+{
+    static const struct tried none;
+    struct pool_ask ask = { .algorithm = ALGORITHM_LEAST_OUTSTANDING, .tried = &none };
+    struct board *board = board_made();
+    struct generation *g = build(board, config_of_many(), NULL, NULL), *next;
+    struct instance *busy[MANY], *other;
+    (void)state;
+    assert_true(MANY >= RANKING_MIN);
+    assert_non_null(g->balancers[0].nodes[0].ranking);
+    for (size_t i = 0; i < MANY; i++)
+        slot_publish(g->balancers[0].instances[i]->slot, (struct slot_status){ .state = SLOT_IN_SERVICE });
+    for (size_t i = 0; i < MANY; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "i-%zu", i);
+        assert_int_equal(pool_pick_named(&g->balancers[0].nodes[0], &ask, id, &busy[i]), PICK_ONE);
+        assert_string_equal(busy[i]->id, id);
+    }
+    assert_int_equal(pool_pick_named(&g->balancers[0].nodes[0], &ask, "i-", &other), PICK_NONE);
+    next = build(board, config_of_many(), g, NULL);
+    generation_unref(&g);
+    assert_int_equal(pool_pick(&next->balancers[0].nodes[0], &ask, &other), PICK_ONE);
+    assert_ptr_equal(other, busy[0]);
+    pool_release(0, &other);
+    pool_release(0, &busy[77]);
+    assert_int_equal(pool_pick(&next->balancers[0].nodes[0], &ask, &busy[77]), PICK_ONE);
+    assert_string_equal(busy[77]->id, "i-77");
+    generation_unref(&next);
+    for (size_t i = 0; i < MANY; i++)       /* nobody else is left: work that has ended is counted all the same */
+        pool_release(0, &busy[i]);
+    board_free(&board);
+}
+
 static void test_found_by_name(void **state)
 {
     struct board *board = board_made();
@@ -345,6 +405,7 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_who_stays_is_the_same);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_who_comes_is_waited_for);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_carried_until_its_work_ends);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_a_large_node);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_found_by_name);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_lives_until_the_last_reference);
     return _cmocka_run_group_tests("generation", tests, count, NULL, NULL);

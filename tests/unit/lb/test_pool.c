@@ -2,6 +2,7 @@
 #include "common/board.h"
 #include "lb/generation.h"
 #include "lb/instance.h"
+#include "lb/ranking.h"
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -14,21 +15,25 @@
 #include <cmocka.h>
 /*
  * Shares are counted outside of the pool: what counts is how often each
- * instance was given.
+ * instance was given. Each test runs twice, without a ranking and with one:
+ * what is promised is the same.
  */
 #define INSTANCES_MAX 8
+#define MANY 1000
 #define THREADS 4
 
 static const struct tried nothing_tried;
 
 struct place {
     struct board *board;
-    struct instance *instances[INSTANCES_MAX];
-    struct candidate candidates[INSTANCES_MAX];
-    atomic_uint_least64_t tickets, turn;
+    struct instance *instances[MANY];
+    struct candidate candidates[MANY];
+    struct balancer_live *live;
     struct node node;
-    unsigned picks[INSTANCES_MAX];
+    unsigned picks[MANY];
 };
+
+static bool ranked;
 
 static void measured(struct instance *instance, enum slot_state state)
 {
@@ -38,15 +43,18 @@ static void measured(struct instance *instance, enum slot_state state)
 static void setup(struct place *p, size_t count)
 {
     struct addr address;
-    *p = (struct place){ .node = { .index = 1, .candidate_count = count } };
-    p->node.candidates = p->candidates;
-    p->node.tickets = &p->tickets;
-    p->node.turn = &p->turn;
+    *p = (struct place){ .node = { .index = 1, .candidate_count = count, .weight_max = 1 }, .live = live_new(2) };
+    assert_non_null(p->live);
     assert_int_equal(addr_parse("127.0.20.100", &address), 0);
     assert_int_equal(board_new(&p->board), 0);
+    p->node.candidates = p->candidates;
+    p->node.shared = &p->live->nodes[1];
+    p->node.board = p->board;
+    p->node.ranking = ranked && count > 0 ? ranking_new(count) : NULL;
     for (size_t i = 0; i < count; i++) {
         p->instances[i] = instance_new("id", "", &address, slot_new(p->board, true), 2, 1);
         assert_non_null(p->instances[i]);
+        p->instances[i]->live = live_ref(p->live);
         p->candidates[i] = (struct candidate){ .instance = p->instances[i], .weight = 1 };
         measured(p->instances[i], SLOT_IN_SERVICE);
     }
@@ -66,6 +74,8 @@ static void teardown(struct place *p)
         assert_int_equal(atomic_load(&p->instances[i]->refs), 1);       /* each pick had a reference, each release gave it back */
         instance_unref(&p->instances[i]);
     }
+    ranking_unref(&p->node.ranking);
+    live_unref(&p->live);
     board_free(&p->board);
 }
 
@@ -108,7 +118,7 @@ static void assert_even(const struct place *p)
 static void test_equal_load_is_shared_equally(void **state)
 {
     enum algorithm rule = *(const enum algorithm *)*state;
-    for (size_t count = 1; count <= INSTANCES_MAX; count++) {
+    for (size_t count = 1; count <= MANY; count = count < INSTANCES_MAX ? count + 1 : count * 5) {
         struct place p;
         setup(&p, count);
         for (unsigned i = 0; i < 3000; i++) {
@@ -161,7 +171,7 @@ struct picker {
     struct place *place;
     pthread_t thread;
     enum algorithm rule;
-    unsigned index, picks[INSTANCES_MAX];
+    unsigned index, picks[MANY];
     bool in_turn, release;
     atomic_uint *turn;
 };
@@ -177,8 +187,7 @@ static void *picker_main(void *arg)
         instance = given(&picker->place->node, picker->rule, false, &nothing_tried);
         if (instance == NULL)
             return NULL;            /* the sum will be short */
-        for (size_t k = 0; k < picker->place->node.candidate_count; k++)
-            picker->picks[k] += picker->place->instances[k] == instance;
+        picker->picks[index_of(picker->place, instance)]++;
         if (picker->release)
             pool_release(picker->place->node.index, &instance);
         atomic_fetch_add(picker->turn, 1);
@@ -190,13 +199,17 @@ static const struct threads_row {
     const char *name;
     enum algorithm rule;
     bool in_turn, release;
+    size_t count;
 } threads[] = {
-    { "four workers in turn, work done at once: round robin", ALGORITHM_ROUND_ROBIN, true, true },
-    { "four workers in turn, work done at once: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, true },
-    { "four workers in turn, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, false },
-    { "four workers at once: round robin", ALGORITHM_ROUND_ROBIN, false, true },
-    { "four workers at once, work that stays: round robin", ALGORITHM_ROUND_ROBIN, false, false },
-    { "four workers at once, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, false, false },
+    { "four workers in turn, work done at once: round robin", ALGORITHM_ROUND_ROBIN, true, true, 7 },
+    { "four workers in turn, work done at once: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, true, 7 },
+    { "four workers in turn, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, true, false, 7 },
+    { "four workers at once: round robin", ALGORITHM_ROUND_ROBIN, false, true, 7 },
+    { "four workers at once, work that stays: round robin", ALGORITHM_ROUND_ROBIN, false, false, 7 },
+    { "four workers at once, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, false, false, 7 },
+    { "four workers at once, many instances: round robin", ALGORITHM_ROUND_ROBIN, false, true, MANY },
+    { "four workers at once, 64 instances, work that stays: round robin", ALGORITHM_ROUND_ROBIN, false, false, 64 },
+    { "four workers at once, many instances, work that stays: least outstanding", ALGORITHM_LEAST_OUTSTANDING, false, false, MANY },
 };
 
 static void run_pickers(struct place *p, const struct threads_row *row)
@@ -209,7 +222,7 @@ static void run_pickers(struct place *p, const struct threads_row *row)
     }
     for (unsigned i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(pickers[i].thread, NULL), 0);
-        for (unsigned k = 0; k < INSTANCES_MAX; k++)
+        for (unsigned k = 0; k < p->node.candidate_count; k++)
             p->picks[k] += pickers[i].picks[k];
     }
 }
@@ -219,10 +232,10 @@ static void test_threads(void **state)
     const struct threads_row *row = *state;
     struct place p;
     unsigned sum = 0;
-    setup(&p, 7);
+    setup(&p, row->count);
     run_pickers(&p, row);
     assert_even(&p);
-    for (unsigned i = 0; i < INSTANCES_MAX; i++)
+    for (unsigned i = 0; i < row->count; i++)
         sum += p.picks[i];
     assert_int_equal(sum, THREADS * PICKS_EACH);
     for (size_t i = 0; !row->release && i < p.node.candidate_count; i++) {
@@ -252,41 +265,208 @@ static void test_no_use_is_lost_at_once(void **state)
     teardown(&p);
 }
 
-/* Loads go up and down by chance; each pick must be of the least loaded, and of those of the one picked longest ago. */
-static void test_least_outstanding_of_any_load(void **state)
+static void release_all(struct place *p)
 {
+    for (size_t i = 0; i < p->node.candidate_count; i++)
+        while (instance_outstanding(p->instances[i]) > 0) {
+            struct instance *instance = p->instances[i];
+            pool_release(p->node.index, &instance);
+        }
+}
+
+/* What the pool should know: loads and times of the last pick. */
+struct model {
+    unsigned load[MANY], turn[MANY], now;
+};
+
+static size_t expected(const struct place *p, const struct model *m, enum algorithm rule, size_t but)
+{
+    size_t best = MANY;
+    for (size_t i = 0; i < p->node.candidate_count; i++) {
+        unsigned load = rule == ALGORITHM_ROUND_ROBIN || best == MANY ? 0 : m->load[best];
+        if (i == but || !instance_eligible(p->instances[i]))
+            continue;
+        if (best == MANY || (rule != ALGORITHM_ROUND_ROBIN && m->load[i] < load) ||
+            ((rule == ALGORITHM_ROUND_ROBIN || m->load[i] == load) && m->turn[i] < m->turn[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* Both rules share the node by chance, and sometimes somebody is named or has been tried: looks of all kinds go by the same words. */
+static void model_pick(struct place *p, struct model *m)
+{
+    enum algorithm rule = random() % 4 == 0 ? ALGORITHM_ROUND_ROBIN : ALGORITHM_LEAST_OUTSTANDING;
+    size_t best = expected(p, m, rule, MANY);
+    struct tried tried = { .count = 0 };
+    struct instance *instance;
+    if (best == MANY) {
+        assert_null(given(&p->node, rule, false, &nothing_tried));
+        return;
+    }
+    if (random() % 8 == 0) {
+        tried_add(&tried, p->instances[best]);
+        best = expected(p, m, rule, best);
+    }
+    instance = given(&p->node, rule, false, &tried);
+    assert_ptr_equal(instance, best == MANY ? NULL : p->instances[best]);
+    if (instance == NULL)
+        return;
+    m->load[best]++;
+    m->turn[best] = ++m->now;
+}
+
+static void model_release(struct place *p, struct model *m)
+{
+    size_t i = (size_t)random() % p->node.candidate_count;
+    struct instance *instance = p->instances[i];
+    if (m->load[i] == 0)
+        return;
+    pool_release(p->node.index, &instance);
+    m->load[i]--;
+}
+
+/* Loads go up and down by chance; each pick must be of the least loaded, and of those of the one picked longest ago. */
+static void test_any_load(void **state)
+{
+    size_t count = *(const size_t *)*state;
+    unsigned seed = (unsigned)time(NULL);
+    struct model m = { .now = 0 };
     struct place p;
-    unsigned seed = (unsigned)time(NULL), load[INSTANCES_MAX] = { 0 }, turn[INSTANCES_MAX] = { 0 }, now = 0;
-    (void)state;
     print_message("seed %u\n", seed);
     srandom(seed);
-    setup(&p, 6);
+    setup(&p, count);
     for (unsigned i = 0; i < 20000; i++) {
-        size_t k = (size_t)random() % 6, best = 0;
-        if (load[k] > 0 && random() % 2 == 0) {
-            struct instance *instance = p.instances[k];
-            pool_release(p.node.index, &instance);
-            load[k]--;
-            continue;
-        }
+        struct instance *flaps = p.instances[(size_t)random() % count];
         if (random() % 50 == 0)
-            measured(p.instances[k], slot_eligible(p.instances[k]->slot) ? SLOT_OUT_OF_SERVICE : SLOT_IN_SERVICE);
-        if (!pool_any_eligible(&p.node))
-            measured(p.instances[k], SLOT_IN_SERVICE);
-        while (!instance_eligible(p.instances[best]))
-            best++;
-        for (k = best + 1; k < 6; k++)
-            if (instance_eligible(p.instances[k]) && (load[k] < load[best] || (load[k] == load[best] && turn[k] < turn[best])))
-                best = k;
-        assert_ptr_equal(pick(&p, ALGORITHM_LEAST_OUTSTANDING), p.instances[best]);
-        load[best]++;
-        turn[best] = ++now;
+            measured(flaps, slot_eligible(flaps->slot) ? SLOT_OUT_OF_SERVICE : SLOT_IN_SERVICE);
+        if (random() % 2 == 0)
+            model_release(&p, &m);
+        else
+            model_pick(&p, &m);
     }
-    for (size_t i = 0; i < 6; i++)
-        for (; load[i] > 0; load[i]--) {
-            struct instance *instance = p.instances[i];
-            pool_release(p.node.index, &instance);
+    release_all(&p);
+    teardown(&p);
+}
+
+/* A worker stays with the generation before for a while: whoever picks by which, turns go by the same words. */
+static void test_two_generations(void **state)
+{
+    enum algorithm rule = *(const enum algorithm *)*state;
+    struct place p;
+    struct node next;
+    setup(&p, 40);
+    pick_and_release(&p, rule);
+    next = p.node;
+    next.ranking = ranked ? ranking_new(40) : NULL;
+    for (unsigned i = 0; i < 4000; i++) {
+        struct instance *instance = given(i % 3 == 0 ? &p.node : &next, rule, false, &nothing_tried);
+        assert_non_null(instance);
+        p.picks[index_of(&p, instance)]++;
+        pool_release(1, &instance);
+        assert_even(&p);
+    }
+    ranking_unref(&next.ranking);
+    teardown(&p);
+}
+
+/* The generation that stood for the node is gone, and so is one of its instances: what it ranked is nobody's any more. */
+static void test_an_instance_leaves_with_its_generation(void **state)
+{
+    enum algorithm rule = *(const enum algorithm *)*state;
+    struct place p;
+    struct node next;
+    struct instance *left;
+    setup(&p, 40);
+    for (unsigned i = 0; i < 40; i++)
+        pick_and_release(&p, rule);
+    left = p.instances[0];
+    next = p.node;
+    next.candidates++;
+    next.candidate_count--;
+    next.ranking = ranked ? ranking_new(39) : NULL;
+    ranking_unref(&p.node.ranking);
+    for (unsigned i = 0; i < 400; i++) {
+        struct instance *instance = given(&next, rule, false, &nothing_tried), *with = i % 2 == 0 ? NULL : instance_ref(left);
+        assert_ptr_equal(instance, p.instances[1 + i % 39]);
+        if (with != NULL) {             /* work that it still has */
+            atomic_fetch_add(&left->uses[1].outstanding, 1);
+            pool_release(1, &with);
         }
+        pool_release(1, &instance);
+    }
+    p.node.ranking = next.ranking;
+    teardown(&p);
+}
+
+/* While four workers pick, verdicts change. Afterwards all is as if it had always been so. */
+static void *flapper_main(void *arg)
+{
+    struct place *p = arg;
+    for (unsigned i = 0; i < 3000; i++) {
+        struct instance *instance = p->instances[1 + i * 7 % (p->node.candidate_count - 1)];      /* the first stays: somebody can always be picked */
+        measured(instance, slot_eligible(instance->slot) ? SLOT_OUT_OF_SERVICE : SLOT_IN_SERVICE);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void test_flapping_over_threads(void **state)
+{
+    struct threads_row row = { .rule = *(const enum algorithm *)*state, .release = true };
+    pthread_t flapper;
+    struct place p;
+    setup(&p, 64);
+    assert_int_equal(pthread_create(&flapper, NULL, flapper_main, &p), 0);
+    run_pickers(&p, &row);
+    assert_int_equal(pthread_join(flapper, NULL), 0);
+    for (unsigned i = 0; i < 64; i++)
+        measured(p.instances[i], SLOT_IN_SERVICE);
+    for (unsigned i = 0; i < 64; i++)       /* who has been away longest is next, once */
+        pick_and_release(&p, row.rule);
+    memset(p.picks, 0, sizeof(p.picks));
+    for (unsigned i = 0; i < 1000; i++) {
+        pick_and_release(&p, row.rule);
+        assert_even(&p);
+    }
+    teardown(&p);
+}
+
+/* Draws fall on those with room as often as their weights say. */
+static void test_random_two_of_many(void **state)
+{
+    uint64_t random = 12345;
+    struct pool_ask ask = { .algorithm = ALGORITHM_RANDOM_TWO, .tried = &nothing_tried, .random = &random };
+    struct place p;
+    (void)state;
+    setup(&p, 64);
+    p.node.weighted = true;
+    p.node.weight_max = 4;
+    for (unsigned i = 0; i < 64; i++)
+        p.candidates[i].weight = i < 16 ? 4 : 1;
+    for (unsigned i = 0; i < 64; i += 4)
+        measured(p.instances[i], SLOT_OUT_OF_SERVICE);      /* left: 12 of weight 4, 36 of weight 1 */
+    for (unsigned i = 0; i < 84000; i++) {
+        struct instance *instance;
+        assert_int_equal(pool_pick(&p.node, &ask, &instance), PICK_ONE);
+        p.picks[index_of(&p, instance)]++;
+        pool_release(1, &instance);
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        unsigned right = i % 4 == 0 ? 0 : i < 16 ? 4000 : 1000;
+        assert_in_range(p.picks[i], right - right / 5, right + right / 5);      /* six standard deviations and more */
+    }
+    for (unsigned i = 1; i < 64; i++)
+        measured(p.instances[i], SLOT_OUT_OF_SERVICE);
+    measured(p.instances[0], SLOT_IN_SERVICE);
+    for (unsigned i = 0; i < 50; i++) {         /* one alone needs no second, however seldom it is drawn */
+        struct instance *instance;
+        assert_int_equal(pool_pick(&p.node, &ask, &instance), PICK_ONE);
+        assert_ptr_equal(instance, p.instances[0]);
+        pool_release(1, &instance);
+    }
+    measured(p.instances[0], SLOT_OUT_OF_SERVICE);
+    assert_null(given(&p.node, ALGORITHM_LEAST_OUTSTANDING, false, &nothing_tried));
     teardown(&p);
 }
 
@@ -316,6 +496,8 @@ static void test_nodes_count_apart(void **state)
     setup(&p, 2);
     other = p.node;
     other.index = 0;
+    other.shared = &p.live->nodes[0];
+    other.ranking = ranked ? ranking_new(2) : NULL;
     for (unsigned i = 0; i < 10; i++) {
         struct instance *there = given(&other, ALGORITHM_LEAST_OUTSTANDING, false, &nothing_tried), *here;
         assert_ptr_equal(there, p.instances[i % 2]);
@@ -325,6 +507,7 @@ static void test_nodes_count_apart(void **state)
         pool_release(other.index, &there);
         pool_release(p.node.index, &here);
     }
+    ranking_unref(&other.ranking);
     teardown(&p);
 }
 
@@ -451,6 +634,7 @@ static void setup_weighted(struct place *p, size_t count, const uint32_t *weight
     for (size_t i = 0; i < count; i++) {
         p->candidates[i].weight = weights[i];
         p->node.weighted = p->node.weighted || weights[i] != weights[0];
+        p->node.weight_max = weights[i] > p->node.weight_max ? weights[i] : p->node.weight_max;
     }
 }
 
@@ -482,13 +666,22 @@ static void test_weights(void **state)
     }
 }
 
-static void release_all(struct place *p)
+static void test_weights_of_many(void **state)
 {
-    for (size_t i = 0; i < p->node.candidate_count; i++)
-        while (instance_outstanding(p->instances[i]) > 0) {
-            struct instance *instance = p->instances[i];
-            pool_release(p->node.index, &instance);
+    uint32_t weights[200];
+    (void)state;
+    for (uint32_t i = 0; i < 200; i++)
+        weights[i] = 1 + i * 37 % 19;
+    for (size_t rule = 0; rule < 2; rule++) {
+        struct place p;
+        setup_weighted(&p, 200, weights);
+        for (unsigned i = 0; i < 20000; i++) {
+            pick_and_release(&p, exact_rules[rule]);
+            if (i % 97 == 0)
+                assert_weighted(&p);
         }
+        teardown(&p);
+    }
 }
 
 static void test_weights_over_threads(void **state)
@@ -769,14 +962,20 @@ int main(void)
     static const enum algorithm all[] = { ALGORITHM_LEAST_OUTSTANDING, ALGORITHM_ROUND_ROBIN, ALGORITHM_RANDOM_TWO, ALGORITHM_SOURCE_HASH };
     static const char *const all_texts[] = { "limits hold over threads: least outstanding", "limits hold over threads: round robin",
                                              "limits hold over threads: random two", "limits hold over threads: source hash" };
+    static const size_t loads[] = { 6, 64, MANY };
+    static const char *const load_texts[] = { "any load of 6", "any load of 64", "any load of 1000" };
     static struct CMUnitTest tests[96];
     size_t count = 0;
+    int failed;
     EACH_RULE("equal load is shared equally by one to eight", test_equal_load_is_shared_equally);
     EACH_RULE("any run of picks is even", test_any_window_is_even);
     EACH_RULE("even after one has left and returned", test_even_after_one_left_and_returned);
     EACH_RULE("the tried are passed over", test_tried_are_passed_over);
     ROWS(threads, test_threads);
     ROWS(opens, test_open);
+    EACH_RULE("two generations pick", test_two_generations);
+    EACH_RULE("an instance leaves with its generation", test_an_instance_leaves_with_its_generation);
+    EACH_RULE("verdicts change while four workers pick", test_flapping_over_threads);
     EACH_RULE("weights after an absence", test_weights_after_an_absence);
     ROWS(weighings, test_weights);
     ROWS(weighings, test_weights_over_threads);
@@ -789,10 +988,15 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_named);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_source_hash);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_no_use_is_lost_at_once);
-    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_least_outstanding_of_any_load);
+    for (size_t i = 0; i < 3; i++)
+        tests[count++] = (struct CMUnitTest){ .name = load_texts[i], .test_func = test_any_load, .initial_state = (void *)&loads[i] };
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_random_two_of_many);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_weights_of_many);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_robin_ignores_load);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_nodes_count_apart);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_the_oldest_tried_is_forgotten);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_unchecked_until_the_first_result);
-    return _cmocka_run_group_tests("pool", tests, count, NULL, NULL);
+    failed = _cmocka_run_group_tests("pool: a look at each", tests, count, NULL, NULL);
+    ranked = true;
+    return failed + _cmocka_run_group_tests("pool: ranked", tests, count, NULL, NULL);
 }

@@ -190,7 +190,7 @@ struct house {
     struct board *board;
     struct instance *instances[2];
     struct candidate candidates[2];
-    atomic_uint_least64_t tickets, turn;
+    struct shared_node shared;
     struct node node;
     struct surge surge;
     atomic_uint inside, inside_max;
@@ -216,7 +216,7 @@ struct worker_thread {
 static void house_init(struct house *h, size_t instances, uint32_t limit)
 {
     struct addr address;
-    *h = (struct house){ .node = { .candidates = h->candidates, .candidate_count = instances, .tickets = &h->tickets, .turn = &h->turn } };
+    *h = (struct house){ .node = { .candidates = h->candidates, .candidate_count = instances, .shared = &h->shared } };
     surge_init(&h->surge);
     assert_int_equal(board_new(&h->board), 0);
     assert_int_equal(addr_parse("127.0.20.100", &address), 0);
